@@ -1,0 +1,148 @@
+"""Stage publish: count every row once more, then let the partition appear in ``data/`` and ``rejected/``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from expectations.schema import published_schema, rejected_schema
+from tasks.errors import PublishFailed
+from tasks.stages import (
+    COMPRESSION,
+    STAGES,
+    Job,
+    StageOutput,
+    StageRecord,
+    complete_stage,
+    marker_path,
+    read_record,
+    rejected_path,
+    replacing,
+    table_path,
+    write_json,
+)
+
+VERSION = 1
+
+# What the publish stage itself leaves in staging: the reasons, counted.
+SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class PublishSettings:
+    """What the publish stage is told."""
+
+    metadata: dict[str, str]
+    """Key-value metadata of each data file: who wrote it."""
+    run_digest: str
+    """Of all settings of the run that decide a result: a partition that was published under it needs nothing."""
+    keep_images: bool = True
+    """Keep downloaded images in staging, so that a changed setting re-runs from there rather than from the web."""
+
+
+def is_settled(job: Job, run_digest: str) -> bool:
+    """Whether the partition is published, whole, and made under the settings of ``run_digest``: nothing to do."""
+    return bool(
+        (state := read_state(job))
+        and state["state"] == "published"
+        and state["run_digest"] == run_digest
+        and job.data_file.exists()
+        and job.rejected_file.exists()
+    )
+
+
+def read_state(job: Job) -> dict[str, Any] | None:
+    """``OUT/_run/partitions/part-00000.json``; None where there is none yet."""
+    try:
+        state: dict[str, Any] = json.loads(job.state_file.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return state
+
+
+def withdraw(job: Job) -> None:
+    """Take a partition out of ``data/``: what is there was made under other settings."""
+    for path in (job.state_file, job.data_file, job.rejected_file):
+        path.unlink(missing_ok=True)
+
+
+@task(name="publish", task_run_name="{job.partition} publish", cache_policy=NO_CACHE)
+def publish(job: Job, validated: StageRecord, settings: PublishSettings) -> StageRecord:
+    """Publish the validated rows; every input row is in exactly one of the two files, or PublishFailed."""
+
+    def work(output: StageOutput) -> None:
+        data = pq.read_table(table_path(job, "validate"))
+        rejected = pa.concat_tables(
+            [pq.read_table(rejected_path(job, stage), schema=rejected_schema()) for stage in STAGES[:-1]]
+        ).sort_by("key")
+        _account(job, data, rejected)
+        _replace(job, data.cast(published_schema()).replace_schema_metadata(settings.metadata), "data")
+        _replace(job, rejected, "rejected")
+        reasons = Counter(zip(rejected["stage"].to_pylist(), rejected["reason"].to_pylist(), strict=True))
+        output.figures = {
+            "rows_in": job.rows,
+            "rows_published": data.num_rows,
+            "rows_rejected": rejected.num_rows,
+            "rejected": [
+                {"stage": stage, "reason": reason, "rows": rows}
+                for (stage, reason), rows in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+            ],
+        }
+        output.write({"key": data["key"].to_pylist()})
+
+    if not (job.data_file.exists() and job.rejected_file.exists()):
+        marker_path(job, "publish").unlink(missing_ok=True)
+    record = complete_stage(
+        job,
+        "publish",
+        depends_on={"version": VERSION, "input": validated.key, "metadata": settings.metadata},
+        schema=SCHEMA,
+        rows_in=validated.rows_out,
+        work=work,
+        error=PublishFailed,
+    )
+    # Last: its existence means that the partition is published.
+    write_json(job.state_file, {"run_digest": settings.run_digest, **_published_state(job, record)})
+    if not settings.keep_images:
+        table_path(job, "download").unlink(missing_ok=True)
+    return record
+
+
+def _account(job: Job, data: pa.Table, rejected: pa.Table) -> None:
+    keys = data["key"].to_pylist() + rejected["key"].to_pylist()
+    if len(keys) != job.rows or len(set(keys)) != job.rows:
+        raise PublishFailed(
+            f"{job.rows} rows in, but {data.num_rows} to publish and {rejected.num_rows} rejected, "
+            f"{len(set(keys))} different keys: nothing was published; a defect, please report it",
+            partition=job.partition,
+            counts={"in": job.rows, "published": data.num_rows, "rejected": rejected.num_rows},
+        )
+
+
+def _replace(job: Job, table: pa.Table, kind: str) -> None:
+    path = job.data_file if kind == "data" else job.rejected_file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f"{path.name}.*.tmp"):
+        stale.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=10_000)
+
+
+def _published_state(job: Job, published: StageRecord) -> dict[str, Any]:
+    stages = {stage: record for stage in STAGES if (record := read_record(job, stage)) is not None}
+    return {
+        "partition": job.partition,
+        "state": "published",
+        **{k: published.figures[k] for k in ("rows_in", "rows_published", "rows_rejected", "rejected")},
+        "seconds": {stage: record.seconds for stage, record in stages.items()},
+        "started_at": min(record.started_at for record in stages.values()),
+        "finished_at": published.finished_at,
+        "figures": {stage: r.figures for stage, r in stages.items() if stage != "publish"},
+    }
