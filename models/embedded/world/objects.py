@@ -58,7 +58,7 @@ def _classes() -> dict[str, ObjectClass]:
         ("kite", "kites", "🪁", ()),
         ("skateboard", "skateboards", "🛹", ()),
         ("surfboard", "surfboards", "🏄", ()),
-        ("tennis ball", "tennis balls", "🎾", ()),
+        ("tennis racket", "tennis rackets", "🎾", ()),
         ("bottle", "bottles", "🍾", ()),
         ("wine glass", "wine glasses", "🍷", ("glass of wine", "glasses of wine")),
         ("cup", "cups", "☕", ("cup of coffee", "cups of coffee")),
