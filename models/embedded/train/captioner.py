@@ -1,9 +1,10 @@
 """Train the embedded captioner: `python -m models.embedded.train.captioner --minutes 25 --out DIR`.
 
-A transformer of this size learns a scene's objects from captions alone only after many hours. What brings it to minutes:
-the vision tower is also told what each patch shows (collages of many objects, a large share of each batch at first)
-and what role the shown object plays in the caption (which keeps position alive); batches are small; Muon moves the
-hidden matrices. Captions join after a seventh of the budget; the tower is never frozen. Paraphrases come last.
+A transformer of this size learns a scene's objects from captions alone only after many hours. What brings it
+to minutes: the vision tower is also told what each patch shows (collages of many objects, a large share of a
+batch at first) and what role the shown object plays in the caption (which keeps position alive); batches are
+small; Muon moves the hidden matrices. Captions join after a seventh of the budget; the tower is never frozen.
+Paraphrases come last.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from models.embedded.train.budget import Budget, Curve, load_checkpoint, save_ch
 from models.embedded.train.captioner_batches import IGNORED, Batch, Batches, caption_ids, to_pixels
 from models.embedded.train.captioner_model import SEP, WIDTH, new_captioner, save_captioner, word_ids
 from models.embedded.train.muon import MuonWithAdamW
-from models.embedded.world import BACKGROUNDS, KINDS, OBJECTS, ROLES, Scene, render, score, scenes
+from models.embedded.world import BACKGROUNDS, KINDS, OBJECTS, ROLES, Scene, render, scenes, score
 
 MUON_RATE = 0.015
 ADAMW_RATE = 1.5e-3
@@ -71,7 +72,7 @@ class CaptionerInTraining(nn.Module):
         self.kind_head = nn.Linear(WIDTH, len(KINDS))
 
     def losses(self, batch: Batch, with_captions: bool) -> dict[str, Tensor]:
-        """Mean cross-entropies in nats: class and role a patch, background and kind an image, caption a token."""
+        """Mean cross-entropies, in nats: a patch (class, role), an image (background, kind), a token (caption)."""
         seen: Tensor = self.blip.vision_model(pixel_values=batch.pixels).last_hidden_state
         scenes_seen = seen[: batch.scene_count]
         losses = {
@@ -81,7 +82,8 @@ class CaptionerInTraining(nn.Module):
             "kind": _cross_entropy(self.kind_head(scenes_seen[:, 0]), batch.kinds),
         }
         if with_captions:
-            losses["caption"] = _cross_entropy(self._next_tokens(batch.tokens[:, :-1], scenes_seen), batch.labels)
+            logits = self._next_tokens(batch.tokens[:, :-1], scenes_seen)
+            losses["caption"] = _cross_entropy(logits, batch.labels)
         return losses
 
     def _next_tokens(self, tokens: Tensor, seen: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ class CaptionerInTraining(nn.Module):
 
     @torch.no_grad()
     def greedy(self, images: Tensor, limit: int = 20) -> list[str]:
-        """(B, 3, 64, 64) -> a caption each, without the prompt. For the curve: plain, and slower than need be."""
+        """(B, 3, 64, 64) -> a caption each, without the prompt. For the curve: plain, slower than need be."""
         seen = self.blip.vision_model(pixel_values=images).last_hidden_state
         prompt = caption_ids("")[:-1]
         tokens = torch.tensor([prompt] * len(images))
@@ -121,10 +123,10 @@ WEIGHTS = {"caption": 1.0, "class": 0.5, "role": 0.3, "background": 0.05, "kind"
 def train_captioner(
     out: Path, minutes: float, resume: bool = False, seed: int = 0, log: Path | None = None
 ) -> dict[str, float]:
-    """Train for that many CPU-minutes of this process, save to `out`, and return the last figures of the curve.
+    """Train for that many CPU-minutes of this process, save to `out`; returns the last figures of the curve.
 
-    `out` also holds `training/`: checkpoint and curve. `resume` goes on from the checkpoint; more minutes than
-    before stretch the schedule. `seed` < 1,000,000 picks weights and scenes.
+    `out` also holds `training/`: checkpoint and curve (`log` names another file for it). `resume` goes on from
+    the checkpoint; more minutes than before stretch the schedule. `seed` < 900,000 picks weights and scenes.
     """
     torch.manual_seed(seed)
     checkpoint_file = out / "training" / "checkpoint.pt"
@@ -145,7 +147,8 @@ def train_captioner(
             next_save = budget.spent_seconds + CHECKPOINT_SECONDS
             figures = {**means, **_probe(model, probe)}
             curve.add(**figures)
-            save_checkpoint(checkpoint_file, budget, {"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(checkpoint_file, budget, state)
     save_captioner(model.blip, out)
     return figures
 
@@ -160,7 +163,8 @@ def _steps(
         batch = batches.make(budget.step, now.batch, now.collage_share, now.paraphrase_share)
         losses = model.losses(batch, now.with_captions)
         optimizer.zero_grad()
-        torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum().backward()
+        total = torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum()
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
         optimizer.set_rate(budget.rate())
         optimizer.step()

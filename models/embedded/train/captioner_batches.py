@@ -1,6 +1,7 @@
 """What the captioner sees in one training step: images, dense per-patch truth, and captions as token ids.
 
-A batch holds scenes first, which have captions and roles, and then collages, which have only dense class targets.
+A batch holds scenes first, which have captions and roles, and then collages, which have only dense class
+targets.
 """
 
 from __future__ import annotations
@@ -35,7 +36,13 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 RENDER_SIZES: tuple[int, ...] = (64, 80, 96, 96, 128, 192)
 """Sizes before the squash to the model's own: what it meets later comes in any size."""
 
-TRAINING_KIND_WEIGHTS: dict[str, float] = {"single": 0.20, "next": 0.28, "above": 0.18, "front": 0.18, "list": 0.16}
+TRAINING_KIND_WEIGHTS: dict[str, float] = {
+    "single": 0.20,
+    "next": 0.28,
+    "above": 0.18,
+    "front": 0.18,
+    "list": 0.16,
+}
 """Relations are oversampled: they are learned last."""
 
 PATCHES_PER_SIDE = IMAGE_SIZE // PATCH_SIZE
@@ -52,8 +59,8 @@ _PROMPT_TOKENS = len(PROMPT.split())
 
 @dataclass(frozen=True)
 class Batch:
-    """`pixels` (B, 3, 64, 64). `classes` (B, 64 patches), 0 for none. For the first S, the scenes: `roles` (S, 64),
-    `backgrounds` (S,), `kinds` (S,), `tokens` (S, T) and `labels` (S, T - 1), the next token or IGNORED."""
+    """`pixels` (B, 3, 64, 64); `classes` (B, 64 patches), 0 for none. For the first S, the scenes: `roles`
+    (S, 64), `backgrounds` (S,), `kinds` (S,), `tokens` (S, T), `labels` (S, T - 1), the next token or -100."""
 
     pixels: Tensor
     classes: Tensor
@@ -78,8 +85,8 @@ def to_pixels(image: Image.Image) -> NDArray[np.float32]:
     if image.size != (IMAGE_SIZE, IMAGE_SIZE):
         image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
     scaled = np.asarray(image, np.float32) / 255
-    normal: NDArray[np.float32] = ((scaled - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).transpose(2, 0, 1)
-    return normal
+    normal: NDArray[np.float32] = (scaled - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    return normal.transpose(2, 0, 1)
 
 
 def patch_instances(instances: NDArray[np.uint8], count: int) -> NDArray[np.intp]:
@@ -92,19 +99,24 @@ def patch_instances(instances: NDArray[np.uint8], count: int) -> NDArray[np.intp
 
 
 class Batches:
-    """Endless batches of one seed. `step` numbers them: the same step gives the same batch, also after a resume."""
+    """Endless batches of one seed: the same step gives the same batch, after a resume too."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def make(self, step: int, size: int, collage_share: float, paraphrase_share: float) -> Batch:
-        """`collage_share` of `size` are collages; that share of captions are paraphrases, the others canonical."""
+        """`collage_share` of `size` are collages; `paraphrase_share` of the captions may be any true one, the
+        others are canonical."""
         rng = random.Random(f"batch {self.seed} {step}")
         collages = round(size * collage_share)
-        kinds = rng.choices(tuple(TRAINING_KIND_WEIGHTS), tuple(TRAINING_KIND_WEIGHTS.values()), k=size - collages)
+        weights = tuple(TRAINING_KIND_WEIGHTS.values())
+        kinds = rng.choices(tuple(TRAINING_KIND_WEIGHTS), weights, k=size - collages)
         # 64 numbers a step: no two steps share a scene, whatever their sizes.
         drawn = [make_scene(self.seed, step * 64 + place, kind) for place, kind in enumerate(kinds)]
-        texts = [rng.choice(captions(s)) if rng.random() < paraphrase_share else captions(s)[0] for s in drawn]
+        texts = [
+            rng.choice(captions(scene)) if rng.random() < paraphrase_share else captions(scene)[0]
+            for scene in drawn
+        ]
         drawn += [make_collage(self.seed, step * 64 + place) for place in range(collages)]
         return collate(drawn, texts, [rng.choice(RENDER_SIZES) for _ in drawn])
 
@@ -127,10 +139,11 @@ def collate(drawn: list[Scene], texts: list[str], sizes: list[int]) -> Batch:
     labels[labels == PAD] = IGNORED
     labels[:, :_PROMPT_TOKENS] = IGNORED
     captioned = drawn[: len(texts)]
+    no_roles = np.zeros((0, PATCHES_PER_SIDE**2), np.int64)
     return Batch(
         pixels=torch.from_numpy(np.stack(pixels)),
         classes=torch.from_numpy(np.stack(classes)),
-        roles=torch.from_numpy(np.stack(roles)) if roles else torch.zeros(0, PATCHES_PER_SIDE**2, dtype=torch.long),
+        roles=torch.from_numpy(np.stack(roles) if roles else no_roles),
         backgrounds=torch.tensor([_BACKGROUND_NUMBER[scene.background] for scene in captioned]),
         kinds=torch.tensor([KINDS.index(scene.kind) for scene in captioned]),
         tokens=tokens,

@@ -71,7 +71,10 @@ def new_captioner() -> BlipForConditionalGeneration:
         layer_norm_eps=1e-6,
     )
     config = BlipConfig(
-        text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=WIDTH, image_text_hidden_size=WIDTH
+        text_config=text.to_dict(),
+        vision_config=vision.to_dict(),
+        projection_dim=WIDTH,
+        image_text_hidden_size=WIDTH,
     )
     return BlipForConditionalGeneration(config)
 

@@ -1,8 +1,8 @@
 """COCO in emoji: a visual world whose truth is known, so that captions can be judged.
 
-`make_scene` draws a scene, `render` paints it, `captions` says what is true of it, `alt_text` what a web page would
-say, and `score` judges any caption. Scene seeds below 1,000,000 are for training, 1,000,000 is held out for evaluation,
-2,000,000 is the demo's.
+`make_scene` draws a scene, `render` paints it, `captions` says what is true of it, `alt_text` what a web page
+would say, and `score` judges any caption. Scene seeds below 1,000,000 are for training, 1,000,000 is held out
+for evaluation, 2,000,000 is the demo's.
 """
 
 from models.embedded.world.backgrounds import BACKGROUNDS

@@ -1,6 +1,7 @@
 """The backgrounds of the world: their phrases in captions, and how they are painted.
 
-A background comes in a few painted variants, cached per size, since painting costs more than the rest of a scene.
+A background comes in a few painted variants, cached per size, since painting costs more than the rest of a
+scene.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ _COLOURS: dict[str, tuple[int, int, int]] = {
 
 def _backgrounds() -> dict[str, Background]:
     places = (
-        Background("beach", ("on the beach", "at the beach", "on a sandy beach"), ("beach",)),
-        Background("grass", ("on the grass", "in a grassy field", "on a green lawn"), ("grass", "grassy", "lawn")),
-        Background("snow", ("in the snow", "in a snowy field", "on snowy ground"), ("snow", "snowy")),
-        Background("street", ("on a street", "on a city street", "on the road"), ("street", "road")),
-        Background("night", ("at night", "under the night sky", "in the dark at night"), ("night",)),
-        Background("table", ("on a table", "on a wooden table", "on top of a table"), ("table",)),
+        ("beach", ("on the beach", "at the beach", "on a sandy beach"), ("beach",)),
+        ("grass", ("on the grass", "in a grassy field", "on a green lawn"), ("grass", "grassy", "lawn")),
+        ("snow", ("in the snow", "in a snowy field", "on snowy ground"), ("snow", "snowy")),
+        ("street", ("on a street", "on a city street", "on the road"), ("street", "road")),
+        ("night", ("at night", "under the night sky", "in the dark at night"), ("night",)),
+        ("table", ("on a table", "on a wooden table", "on top of a table"), ("table",)),
     )
     colours = (
-        Background(
+        (
             name,
             (f"on a {name} background", f"against a {name} background", f"in front of a {name} wall"),
             (f"{name} background", f"{name} wall"),
         )
         for name in _COLOURS
     )
-    return {background.name: background for background in (*places, *colours)}
+    return {name: Background(name, phrases, words) for name, phrases, words in (*places, *colours)}
 
 
 BACKGROUNDS: dict[str, Background] = _backgrounds()
@@ -90,7 +91,8 @@ def _ground(
 
 
 def _beach(rng: np.random.Generator, size: int) -> Pixels:
-    pixels, row = _ground(rng, size, ((135, 200, 245), (200, 230, 250)), ((235, 210, 150), (220, 185, 120)), 7)
+    sky, sand = ((135, 200, 245), (200, 230, 250)), ((235, 210, 150), (220, 185, 120))
+    pixels, row = _ground(rng, size, sky, sand, 7)
     sea = int(size * rng.uniform(0.10, 0.18))
     pixels[max(0, row - sea) : row] = np.array((35, 135, 175), np.float32)
     pixels[row : row + max(1, size // 48)] = 250
@@ -169,6 +171,8 @@ def paint(name: str, variant: int, size: int) -> NDArray[np.uint8]:
     """(size, size, 3) pixels of one variant; read-only, as it is shared."""
     rng = np.random.default_rng((list(BACKGROUNDS).index(name), variant))
     pixels = _PAINTERS[name](rng, size) * np.float32(rng.uniform(0.9, 1.06))
-    result = np.clip(pixels + rng.uniform(-8, 8, 3).astype(np.float32), 0, 255).astype(np.uint8)
+    result: NDArray[np.uint8] = np.clip(pixels + rng.uniform(-8, 8, 3).astype(np.float32), 0, 255).astype(
+        np.uint8
+    )
     result.setflags(write=False)
     return result

@@ -14,15 +14,23 @@ from models.embedded.world.scene import Scene
 
 NUMBERS: tuple[str, ...] = ("zero", "one", "two", "three", "four")
 
-_NEXT = ("{a} next to {b}", "{b} next to {a}", "{a} beside {b}", "{a} to the left of {b}", "{b} to the right of {a}")
-_ABOVE = ("{a} above {b}", "{b} below {a}", "{b} under {a}", "{a} over {b}")
-_FRONT = ("{a} in front of {b}", "{b} behind {a}")
-_LIST = ("{a}, {b} and {c}", "{a}, {b}, and {c}", "{c}, {b} and {a}")
-_FORMS = {"next": _NEXT, "above": _ABOVE, "front": _FRONT, "list": _LIST}
+_FORMS: dict[str, tuple[str, ...]] = {
+    "next": (
+        "{a} next to {b}",
+        "{b} next to {a}",
+        "{a} beside {b}",
+        "{a} to the left of {b}",
+        "{b} to the right of {a}",
+    ),
+    "above": ("{a} above {b}", "{b} below {a}", "{b} under {a}", "{a} over {b}"),
+    "front": ("{a} in front of {b}", "{b} behind {a}"),
+    "list": ("{a}, {b} and {c}", "{a}, {b}, and {c}", "{c}, {b} and {a}"),
+}
+"""By kind of scene; the first is canonical."""
 
 
 def noun_phrase(name: str, count: int = 1) -> str:
-    """"a dog", "an apple", "three dogs"."""
+    """ "a dog", "an apple", "three dogs"."""
     known = OBJECTS[name]
     return f"{known.article} {known.name}" if count == 1 else f"{NUMBERS[count]} {known.plural}"
 
@@ -46,7 +54,16 @@ def captions(scene: Scene) -> list[str]:
 
 def vocabulary() -> list[str]:
     """Every word and punctuation mark that a caption can hold, with the prompt's, sorted."""
-    texts = ["a picture of", "and there is there are", "a close up of", "a group of", "an", ",", ".", *NUMBERS[1:]]
+    texts = [
+        "a picture of",
+        "there is there are",
+        "a close up of",
+        "a group of",
+        "an",
+        ",",
+        ".",
+        *NUMBERS[1:],
+    ]
     texts += [phrase for background in BACKGROUNDS.values() for phrase in background.phrases]
     texts += [form.format(a="", b="", c="") for forms in _FORMS.values() for form in forms]
     texts += [f"{known.name} {known.plural}" for known in OBJECTS.values()]
@@ -70,7 +87,7 @@ _ALT_TEXTS = (
 
 
 def alt_text(scene: Scene) -> str:
-    """What the web page says instead of a caption: file names, shop talk, half of the truth. One per scene."""
+    """What the web page says instead of a caption: file names, shop talk, half of the truth; one a scene."""
     rng = random.Random(f"alt {scene.seed} {scene.index}")
     names = list(scene.names)
     rng.shuffle(names)

@@ -85,7 +85,7 @@ def render(scene: Scene, size: int = 96, jpeg_quality: int | None = None) -> Ima
 def render_with_instances(
     scene: Scene, size: int = 96, jpeg_quality: int | None = None
 ) -> tuple[Image.Image, NDArray[np.uint8]]:
-    """The image, and which object each pixel shows: (size, size), 0 for none, i + 1 for `scene.objects[i]`."""
+    """The image, and the object that each pixel shows: (size, size), 0 for none, i + 1 for `objects[i]`."""
     canvas = Image.fromarray(paint(scene.background, scene.variant, size))
     instances = Image.new("L", (size, size), 0)
     # From the back to the front: the first object is the one nearest to the viewer.

@@ -1,4 +1,4 @@
-"""What is in a scene: which objects stand where on which background. The truth that captions and scores refer to.
+"""What is in a scene: which objects stand where on which background; the truth of captions and scores.
 
 Knows layouts in fractions of the image; knows nothing of pixels or words.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import TypedDict
 
 from models.embedded.world.backgrounds import BACKGROUNDS, VARIANTS
 from models.embedded.world.objects import OBJECTS
@@ -86,7 +87,8 @@ def make_scene(seed: int, index: int, kind: str | None = None) -> Scene:
     chosen = kind or rng.choices(KINDS, KIND_WEIGHTS)[0]
     if chosen not in KINDS:
         raise ValueError(f"unknown kind of scene {chosen!r}: one of {', '.join(KINDS)}")
-    return Scene(seed, index, chosen, rng.choice(tuple(BACKGROUNDS)), _LAYOUTS[chosen](rng), **_conditions(rng))
+    background = rng.choice(tuple(BACKGROUNDS))
+    return Scene(seed, index, chosen, background, _LAYOUTS[chosen](rng), **_conditions(rng))
 
 
 def scenes(seed: int, n: int) -> list[Scene]:
@@ -95,7 +97,7 @@ def scenes(seed: int, n: int) -> list[Scene]:
 
 
 def make_collage(seed: int, index: int) -> Scene:
-    """4-9 different objects anywhere, some large and overlapping, for dense training targets; never captioned."""
+    """4-9 different objects anywhere, some large and overlapping, for dense training targets; no captions."""
     rng = random.Random(f"collage {seed} {index}")
     names = rng.sample(tuple(OBJECTS), rng.randint(4, 9))
     cells = [(column, row) for row in range(3) for column in range(3)]
@@ -115,7 +117,15 @@ def make_collage(seed: int, index: int) -> Scene:
     return Scene(seed, index, "collage", rng.choice(tuple(BACKGROUNDS)), objects, **_conditions(rng))
 
 
-def _conditions(rng: random.Random) -> dict[str, int | float]:
+class _Conditions(TypedDict):
+    variant: int
+    blur: float
+    noise: float
+    gain: float
+    jpeg_quality: int
+
+
+def _conditions(rng: random.Random) -> _Conditions:
     return {
         "variant": rng.randrange(VARIANTS),
         "blur": rng.uniform(0.002, 0.012) if rng.random() < 0.3 else 0.0,
@@ -142,7 +152,8 @@ def _single(rng: random.Random) -> tuple[Placed, ...]:
     count = rng.choices((1, 2, 3, 4), (0.5, 0.2, 0.18, 0.12))[0]
     role = f"single of {count}"
     if count == 1:
-        return (_place(rng, name, rng.uniform(0.35, 0.65), rng.uniform(0.38, 0.68), rng.uniform(0.42, 0.8), role),)
+        x, y = rng.uniform(0.35, 0.65), rng.uniform(0.38, 0.68)
+        return (_place(rng, name, x, y, rng.uniform(0.42, 0.8), role),)
     scale = rng.uniform(*{2: (0.34, 0.46), 3: (0.30, 0.38), 4: (0.28, 0.36)}[count])
     return tuple(
         _place(rng, name, x, y, scale * rng.uniform(0.92, 1.06), role) for x, y in _spread(rng, count, scale)
@@ -164,19 +175,23 @@ def _spread(rng: random.Random, count: int, scale: float) -> list[tuple[float, f
 def _next(rng: random.Random) -> tuple[Placed, ...]:
     left, right = rng.sample(tuple(OBJECTS), 2)
     y = rng.uniform(0.4, 0.65)
-    return (
-        _place(rng, left, rng.uniform(0.22, 0.29), y + rng.uniform(-0.08, 0.08), rng.uniform(0.36, 0.5), "left"),
-        _place(rng, right, rng.uniform(0.71, 0.78), y + rng.uniform(-0.08, 0.08), rng.uniform(0.36, 0.5), "right"),
-    )
+
+    def at(name: str, low: float, high: float, role: str) -> Placed:
+        x = rng.uniform(low, high)
+        return _place(rng, name, x, y + rng.uniform(-0.08, 0.08), rng.uniform(0.36, 0.5), role)
+
+    return at(left, 0.22, 0.29, "left"), at(right, 0.71, 0.78, "right")
 
 
 def _above(rng: random.Random) -> tuple[Placed, ...]:
     top, bottom = rng.sample(tuple(OBJECTS), 2)
     x = rng.uniform(0.35, 0.65)
-    return (
-        _place(rng, top, x + rng.uniform(-0.08, 0.08), rng.uniform(0.22, 0.27), rng.uniform(0.36, 0.48), "top"),
-        _place(rng, bottom, x + rng.uniform(-0.08, 0.08), rng.uniform(0.73, 0.78), rng.uniform(0.36, 0.48), "bottom"),
-    )
+
+    def at(name: str, low: float, high: float, role: str) -> Placed:
+        sideways = x + rng.uniform(-0.08, 0.08)
+        return _place(rng, name, sideways, rng.uniform(low, high), rng.uniform(0.36, 0.48), role)
+
+    return at(top, 0.22, 0.27, "top"), at(bottom, 0.73, 0.78, "bottom")
 
 
 def _front(rng: random.Random) -> tuple[Placed, ...]:

@@ -1,7 +1,7 @@
 """Judge a caption by the truth of its scene, whatever its case, punctuation and phrasing.
 
-Reads the caption word by word: things with their counts, the relation words between them, and the background. A caption
-that names something that is not there is wrong about the objects.
+Reads the caption word by word: things with their counts, the relation words between them, and the background.
+A caption that names something that is not there is wrong about the objects.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from models.embedded.world.scene import Scene
 
 @dataclass(frozen=True)
 class Score:
-    """`objects`: exactly the scene's classes are named. `count`: with their numbers. `relation`: how they stand, for
-    the kinds that have one; a list and a single object have none to get wrong. `full`: all of it."""
+    """`objects`: exactly the scene's classes are named. `count`: with their numbers. `relation`: how they
+    stand; a list or a single class has none, and none may be claimed. `full`: all of it."""
 
     objects: bool
     count: bool
