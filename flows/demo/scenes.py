@@ -1,7 +1,7 @@
 """Make the demo's bundle from the embedded world: ``python -m flows.demo.scenes [DIR]``.
 
-Deterministic for one version of the world and of Pillow's JPEG encoder. Needs Debian's fonts-noto-color-emoji; the
-demo itself does not, since the bundle is shipped.
+Deterministic for one version of the world and of Pillow's JPEG encoder. Needs the Debian package
+fonts-noto-color-emoji; the demo itself does not, since the bundle is shipped.
 """
 
 from __future__ import annotations

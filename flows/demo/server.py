@@ -1,7 +1,7 @@
 """A web server on loopback that serves the bundled scenes and misbehaves as planted, in a process of its own.
 
-``with demo_server() as server: server.base`` starts it. It ends with the block and, should the parent be killed,
-by itself: its standard input is a pipe from the parent, whose end it watches. By hand:
+``with demo_server() as server: server.base`` starts it. It ends with the block and, should the parent be
+killed, by itself: its standard input is a pipe from the parent, whose end it watches. By hand:
 ``python -m flows.demo.server [PORT]``. Knows nothing of the pipeline.
 """
 

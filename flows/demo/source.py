@@ -75,10 +75,10 @@ def scene_of_row(row: int) -> BundledScene | None:
 
 def port_of_source(path: Path) -> int | None:
     """The port in an earlier input's URLs, so that a repeated demo finds its rows unchanged; else None."""
-    if not path.exists():
+    try:
+        first = pq.read_table(path, columns=["URL"])["URL"][0].as_py()
+    except (pa.ArrowInvalid, OSError, IndexError):
         return None
-    with pq.ParquetFile(path) as file:
-        first = file.read_row_group(0, columns=["URL"])["URL"][0].as_py()
     port = str(first).removeprefix("http://127.0.0.1:").partition("/")[0]
     return int(port) if port.isdigit() else None
 
