@@ -60,7 +60,7 @@ _PROMPT_TOKENS = len(PROMPT.split())
 @dataclass(frozen=True)
 class Batch:
     """`pixels` (B, 3, 64, 64); `classes` (B, 64 patches), 0 for none. For the first S, the scenes: `roles`
-    (S, 64), `backgrounds` (S,), `kinds` (S,), `tokens` (S, T), `labels` (S, T - 1), the next token or -100."""
+    (S, 64), `backgrounds` (S,), `kinds` (S,), `tokens` (S, T), `labels` (S, T - 1), next token or -100."""
 
     pixels: Tensor
     classes: Tensor

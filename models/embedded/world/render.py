@@ -67,7 +67,7 @@ def _glyph(name: str) -> Image.Image:
     return canvas.crop(box)
 
 
-@lru_cache(maxsize=40_000)
+@lru_cache(maxsize=4096)
 def sprite(name: str, pixels: int, flip: bool) -> Image.Image:
     """The class's emoji, RGBA, its longest side that many pixels. Shared: do not change it."""
     glyph = _glyph(name)
