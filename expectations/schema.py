@@ -26,11 +26,15 @@ LAION_COCO: tuple[Column, ...] = (
     Column("TEXT", pa.string(), True, "the web's alt-text, as given"),
     Column("top_caption", pa.string(), False, "the winner of both rankings after repair"),
     Column(
-        "all_captions", pa.list_(pa.string()), False,
+        "all_captions",
+        pa.list_(pa.string()),
+        False,
         "the unique candidates, before repair, by falling stage-1 similarity",
     ),
     Column(
-        "all_similarities", pa.list_(pa.float64()), False,
+        "all_similarities",
+        pa.list_(pa.float64()),
+        False,
         "stage-1 cosine similarity of image and caption, in [-1, 1], parallel to all_captions; always computed",
     ),
     Column("WIDTH", pa.int64(), True, "pixels, as given by the input"),
@@ -42,23 +46,33 @@ LAION_COCO: tuple[Column, ...] = (
 )
 
 OWN: tuple[Column, ...] = (
-    Column("key", pa.string(), False, "unique in the run: source file number and row number, 00000-000000000"),
-    Column("top_caption_raw", pa.string(), False, "the winner as the captioner wrote it; one of all_captions"),
+    Column(
+        "key", pa.string(), False, "unique in the run: source file number and row number, 00000-000000000"
+    ),
+    Column(
+        "top_caption_raw", pa.string(), False, "the winner as the captioner wrote it; one of all_captions"
+    ),
     Column("top_similarity", pa.float64(), False, "stage-1 similarity of top_caption_raw"),
     Column(
-        "finalist_similarities", pa.list_(pa.float64()), True,
+        "finalist_similarities",
+        pa.list_(pa.float64()),
+        True,
         "stage-2 similarity of the first captions of all_captions, as many as stage 1 kept; "
         "null where stage 2 was not needed (fewer than two finalists) or the profile has none",
     ),
     Column(
-        "repair", pa.dictionary(pa.int32(), pa.string()), False,
+        "repair",
+        pa.dictionary(pa.int32(), pa.string()),
+        False,
         "what repair did: unchanged, rules, model, or 'refused: why' (the guard kept the model's text out)",
     ),
     Column("image_width", pa.int32(), False, "pixels of the downloaded image, orientation applied"),
     Column("image_height", pa.int32(), False, "pixels of the downloaded image, orientation applied"),
     Column("image_sha256", pa.string(), False, "SHA-256 of the bytes as downloaded, hexadecimal"),
     Column(
-        "model", pa.dictionary(pa.int32(), pa.string()), False,
+        "model",
+        pa.dictionary(pa.int32(), pa.string()),
+        False,
         "who wrote the row: profile@digest of the models and settings",
     ),
 )

@@ -26,7 +26,11 @@ _KEYS = ("cocoscribe-url-a", "cocoscribe-url-b")
 
 
 def find_duplicates(
-    sources: Sequence[tuple[Path, int]], url_column: str, target: Path, *, rows_per_bucket: int = ROWS_PER_BUCKET
+    sources: Sequence[tuple[Path, int]],
+    url_column: str,
+    target: Path,
+    *,
+    rows_per_bucket: int = ROWS_PER_BUCKET,
 ) -> int:
     """Write to ``target`` (npy, int64, shape (repeats, 2)) each row that repeats an earlier row's URL, and that earlier
     row; rows are counted over all sources. Null URLs do not repeat each other. Returns the number of repeats.

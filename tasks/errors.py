@@ -1,13 +1,13 @@
 """What can go wrong with a run. A failed image is data (a row in ``rejected/``); a failed partition is an exception.
 
-    CaptionPipelineError            something stopped a partition or a run
-    +-- UserError                   the user's mistake or machine; one line that says what to do; nothing was written
-    +-- DownloadFailed              stage download
-    +-- GenerationFailed            stage caption
-    +-- RankingFailed               stage rank
-    +-- RepairFailed                stage repair
-    +-- ValidationFailed            stage validate: the gate refused the partition (permanent)
-    +-- PublishFailed               stage publish: the accounting does not add up, or OUT cannot be written
+CaptionPipelineError            something stopped a partition or a run
++-- UserError                   the user's mistake or machine; one line that says what to do; nothing was written
++-- DownloadFailed              stage download
++-- GenerationFailed            stage caption
++-- RankingFailed               stage rank
++-- RepairFailed                stage repair
++-- ValidationFailed            stage validate: the gate refused the partition (permanent)
++-- PublishFailed               stage publish: the accounting does not add up, or OUT cannot be written
 """
 
 from __future__ import annotations

@@ -63,26 +63,41 @@ class Plan:
     def rows(self) -> int:
         return sum(source.rows for source in self.sources)
 
+    @property
+    def partitions(self) -> int:
+        """How many partitions there are."""
+        return sum(self._partitions_of(source) for source in self.sources)
+
     def jobs(self, out: Path) -> Iterator[Job]:
         """The partitions in order."""
-        number, run_row = 0, 0
+        return (self.job(out, number) for number in range(self.partitions))
+
+    def job(self, out: Path, number: int) -> Job:
+        """Partition ``number``; IndexError where there is none such."""
+        left, run_row = number, 0
         for source_number, source in enumerate(self.sources):
-            for first in range(0, source.rows, self.settings.partition_rows):
+            count = self._partitions_of(source)
+            if left < count:
+                first = left * self.settings.partition_rows
                 rows = min(self.settings.partition_rows, source.rows - first)
-                yield Job(
+                return Job(
                     out=str(out),
                     partition=f"part-{number:05d}",
                     source=source.path,
                     source_number=source_number,
                     first_row=first,
                     rows=rows,
-                    first_run_row=run_row,
+                    first_run_row=run_row + first,
                     url_column=self.settings.url_column,
                     text_column=self.settings.text_column,
                     input_digest=digest_of([source.digest, first, rows, self.settings]),
                 )
-                number += 1
-                run_row += rows
+            left -= count
+            run_row += source.rows
+        raise IndexError(number)
+
+    def _partitions_of(self, source: Source) -> int:
+        return -(-source.rows // self.settings.partition_rows)
 
 
 def plan_path(out: Path) -> Path:
@@ -107,9 +122,17 @@ def read_plan(out: Path) -> Plan:
 
 
 def plan_run(paths: Sequence[Path], out: Path, settings: PlanSettings) -> Plan:
-    """Plan a run into ``out``, or take up the one that is there.
+    """Plan a run into ``out``, or take up the one that is there. Raises UserError as :func:`inspect_run` does."""
+    plan = inspect_run(paths, out, settings)
+    if not plan_path(out).exists():
+        _write_plan(plan, out)
+    return plan
 
-    Raises UserError, before anything is written, for a missing, unreadable or empty input, a missing column, or an
+
+def inspect_run(paths: Sequence[Path], out: Path, settings: PlanSettings) -> Plan:
+    """The plan that :func:`plan_run` would write, from footers alone; writes nothing.
+
+    Raises UserError for a missing, unreadable or empty input, a missing column, or an
     ``out`` that holds another run.
     """
     if settings.partition_rows < 1:
@@ -124,8 +147,6 @@ def plan_run(paths: Sequence[Path], out: Path, settings: PlanSettings) -> Plan:
             )
     elif (out / "data").exists() or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} exists and is not a run of cocoscribe; give another --out")
-    else:
-        _write_plan(plan, out)
     return plan
 
 
@@ -186,9 +207,13 @@ def _inspect(path: Path, settings: PlanSettings) -> tuple[int, str]:
         raise UserError(f"{path} is not a readable parquet file: {str(reason).splitlines()[0]}") from None
     for option, column in (("--url-col", settings.url_column), ("--text-col", settings.text_column)):
         if column not in schema.names:
-            raise UserError(f"{path} has no column {column!r} (it has {', '.join(schema.names)}): name it with {option}")
+            raise UserError(
+                f"{path} has no column {column!r} (it has {', '.join(schema.names)}): name it with {option}"
+            )
         if not is_text(schema.field(column).type):
-            raise UserError(f"{path}: column {column!r} holds {schema.field(column).type}, not text; see {option}")
+            raise UserError(
+                f"{path}: column {column!r} holds {schema.field(column).type}, not text; see {option}"
+            )
     return rows, digest_of([path.stat().st_size, _footer_digest(path)])
 
 
@@ -196,7 +221,12 @@ def is_text(kind: pa.DataType) -> bool:
     """Whether a column of this type can be read as strings."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(
+        pa.types.is_null(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    )
 
 
 def _footer_digest(path: Path) -> str:

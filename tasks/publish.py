@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from expectations.schema import published_schema, rejected_schema
 from tasks.errors import PublishFailed
+from tasks.partition_state import mark_published
 from tasks.stages import (
     COMPRESSION,
     STAGES,
@@ -22,11 +21,9 @@ from tasks.stages import (
     StageRecord,
     complete_stage,
     marker_path,
-    read_record,
     rejected_path,
     replacing,
     table_path,
-    write_json,
 )
 
 VERSION = 1
@@ -45,32 +42,6 @@ class PublishSettings:
     """Of all settings of the run that decide a result: a partition that was published under it needs nothing."""
     keep_images: bool = True
     """Keep downloaded images in staging, so that a changed setting re-runs from there rather than from the web."""
-
-
-def is_settled(job: Job, run_digest: str) -> bool:
-    """Whether the partition is published, whole, and made under the settings of ``run_digest``: nothing to do."""
-    return bool(
-        (state := read_state(job))
-        and state["state"] == "published"
-        and state["run_digest"] == run_digest
-        and job.data_file.exists()
-        and job.rejected_file.exists()
-    )
-
-
-def read_state(job: Job) -> dict[str, Any] | None:
-    """``OUT/_run/partitions/part-00000.json``; None where there is none yet."""
-    try:
-        state: dict[str, Any] = json.loads(job.state_file.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return state
-
-
-def withdraw(job: Job) -> None:
-    """Take a partition out of ``data/``: what is there was made under other settings."""
-    for path in (job.state_file, job.data_file, job.rejected_file):
-        path.unlink(missing_ok=True)
 
 
 @task(name="publish", task_run_name="{job.partition} publish", cache_policy=NO_CACHE)
@@ -109,7 +80,7 @@ def publish(job: Job, validated: StageRecord, settings: PublishSettings) -> Stag
         error=PublishFailed,
     )
     # Last: its existence means that the partition is published.
-    write_json(job.state_file, {"run_digest": settings.run_digest, **_published_state(job, record)})
+    mark_published(job, record, settings.run_digest)
     if not settings.keep_images:
         table_path(job, "download").unlink(missing_ok=True)
     return record
@@ -133,16 +104,3 @@ def _replace(job: Job, table: pa.Table, kind: str) -> None:
         stale.unlink(missing_ok=True)
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=10_000)
-
-
-def _published_state(job: Job, published: StageRecord) -> dict[str, Any]:
-    stages = {stage: record for stage in STAGES if (record := read_record(job, stage)) is not None}
-    return {
-        "partition": job.partition,
-        "state": "published",
-        **{k: published.figures[k] for k in ("rows_in", "rows_published", "rows_rejected", "rejected")},
-        "seconds": {stage: record.seconds for stage, record in stages.items()},
-        "started_at": min(record.started_at for record in stages.values()),
-        "finished_at": published.finished_at,
-        "figures": {stage: r.figures for stage, r in stages.items() if stage != "publish"},
-    }

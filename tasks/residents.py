@@ -50,6 +50,4 @@ def resident_ranker(ref: RankerRef) -> Ranker:
 @_one_load
 def resident_repairer(ref: RepairerRef) -> Repairer:
     """The repairer of this process; float32 where T5 overflows in half precision."""
-    return Repairer.load(
-        ref.source, device=pick_device(), revision=ref.revision, instruction=ref.instruction
-    )
+    return Repairer.load(ref.source, device=pick_device(), revision=ref.revision, instruction=ref.instruction)

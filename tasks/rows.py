@@ -109,6 +109,8 @@ def _number(value: object, number: type[int] | type[float]) -> int | float | Non
         converted = number(value)  # type: ignore[call-overload]
     except (TypeError, ValueError, OverflowError):
         return None
-    if number is int and (not -(2**63) <= converted < 2**63 or (isinstance(value, float) and converted != value)):
+    if number is int and (
+        not -(2**63) <= converted < 2**63 or (isinstance(value, float) and converted != value)
+    ):
         return None
     return converted  # type: ignore[no-any-return]

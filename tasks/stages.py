@@ -212,7 +212,9 @@ class StageOutput:
 
     def write(self, columns: Mapping[str, Any]) -> None:
         """Append rows that go on: column name to values, as one row group."""
-        table = pa.table({f.name: pa.array(columns[f.name], f.type) for f in self._schema}, schema=self._schema)
+        table = pa.table(
+            {f.name: pa.array(columns[f.name], f.type) for f in self._schema}, schema=self._schema
+        )
         self.write_table(table)
 
     def write_table(self, table: pa.Table) -> None:
@@ -221,11 +223,29 @@ class StageOutput:
             self._table.write_table(table)
             self.rows_out += table.num_rows
 
-    def reject(self, key: str, url: str | None, text: str | None, reason: str, detail: str = "", *,
-               stage: str | None = None) -> None:
+    def reject(
+        self,
+        key: str,
+        url: str | None,
+        text: str | None,
+        reason: str,
+        detail: str = "",
+        *,
+        stage: str | None = None,
+    ) -> None:
         """End one row here."""
-        self.reject_rows([{"key": key, "URL": url, "TEXT": text, "stage": stage or self._stage, "reason": reason,
-                           "detail": detail}])
+        self.reject_rows(
+            [
+                {
+                    "key": key,
+                    "URL": url,
+                    "TEXT": text,
+                    "stage": stage or self._stage,
+                    "reason": reason,
+                    "detail": detail,
+                }
+            ]
+        )
 
     def reject_rows(self, rows: list[dict[str, str | None]]) -> None:
         """End rows here, as one row group."""
@@ -278,8 +298,13 @@ def complete_stage(
 
 
 def _run_stage(
-    job: Job, stage: str, digest: str, schema: pa.Schema, rows_in: int,
-    work: Callable[[StageOutput], None], error: type[CaptionPipelineError],
+    job: Job,
+    stage: str,
+    digest: str,
+    schema: pa.Schema,
+    rows_in: int,
+    work: Callable[[StageOutput], None],
+    error: type[CaptionPipelineError],
 ) -> StageRecord:
     started, clock = datetime.now(UTC), time.monotonic()
     marker_path(job, stage).unlink(missing_ok=True)
@@ -301,8 +326,13 @@ def _run_stage(
             )
         content = file_digest(new_table, new_rejected)
     record = StageRecord(
-        stage=stage, partition=job.partition, digest=digest, content=content,
-        rows_in=rows_in, rows_out=output.rows_out, rows_rejected=output.rows_rejected,
+        stage=stage,
+        partition=job.partition,
+        digest=digest,
+        content=content,
+        rows_in=rows_in,
+        rows_out=output.rows_out,
+        rows_rejected=output.rows_rejected,
         seconds=round(time.monotonic() - clock, 3),
         started_at=started.isoformat(timespec="seconds"),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),

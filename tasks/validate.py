@@ -76,7 +76,10 @@ def validate(job: Job, repaired: StageRecord, settings: ValidateSettings) -> Sta
         output.reject_rows(
             [
                 {
-                    "key": row["key"], "URL": row["URL"], "TEXT": row["TEXT"], "stage": "validate",
+                    "key": row["key"],
+                    "URL": row["URL"],
+                    "TEXT": row["TEXT"],
+                    "stage": "validate",
                     "reason": verdict.bad_rows[row["key"]][0],
                     "detail": f"{', '.join(verdict.bad_rows[row['key']])}: {row['top_caption']!r}",
                 }
@@ -95,7 +98,12 @@ def validate(job: Job, repaired: StageRecord, settings: ValidateSettings) -> Sta
     return complete_stage(
         job,
         "validate",
-        depends_on={"version": VERSION, "input": repaired.key, "gate": settings.gate, "model": settings.model},
+        depends_on={
+            "version": VERSION,
+            "input": repaired.key,
+            "gate": settings.gate,
+            "model": settings.model,
+        },
         schema=published_schema(),
         rows_in=repaired.rows_out,
         work=work,

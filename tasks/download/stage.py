@@ -156,7 +156,12 @@ def _write(rows: Sequence[InputRow], spool: _Spool, output: StageOutput) -> None
 
 def _rejection(row: InputRow, stage: str, reason: str, detail: str) -> dict[str, str | None]:
     return {
-        "key": row.key, "URL": row.url, "TEXT": row.text, "stage": stage, "reason": str(reason), "detail": detail,
+        "key": row.key,
+        "URL": row.url,
+        "TEXT": row.text,
+        "stage": stage,
+        "reason": str(reason),
+        "detail": detail,
     }
 
 

@@ -1,0 +1,179 @@
+"""Run the dataset flow and show a person how far it is: rows done, rate, time left, what each partition is at."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from flows.config import RunConfig
+from tasks.errors import CaptionPipelineError, UserError
+from tasks.plan import inspect_run, plan_path
+from tasks.stages import STAGES, write_json
+from tasks.status import RunStatus, StatusReader
+
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One invocation on a run: what it did and what the run stands at now."""
+
+    status: RunStatus
+    partitions_done: int
+    """Partitions that this invocation published."""
+    rows_done: int
+    """Rows that this invocation published."""
+    seconds: float
+    """Wall time of this invocation."""
+
+
+def run_and_watch(config: RunConfig, console: Console) -> Outcome:
+    """Run ``config`` to its end under a progress display on ``console``.
+
+    Raises what the flow raises: UserError, ModelError, CaptionPipelineError.
+    """
+    inspect_run(list(config.sources), config.out, config.plan)
+    from flows.prefect_api import prefect_api, prepare_environment
+
+    prepare_environment()
+    reader = StatusReader(config.out)
+    before = reader.read() if plan_path(config.out).exists() else None
+    clock = time.monotonic()
+    with watching(reader, console, before):
+        with prefect_api(config.out / "_run" / "prefect"):
+            from flows.caption_dataset import caption_dataset
+
+            done: dict[str, int] = caption_dataset(config)
+    after = reader.read()
+    seconds = time.monotonic() - clock
+    outcome = Outcome(
+        after, done["published"], after.rows_published - (before.rows_published if before else 0), seconds
+    )
+    if outcome.partitions_done:
+        keep_last_run(config.out, outcome)
+    return outcome
+
+
+def keep_last_run(out: Path, outcome: Outcome) -> None:
+    """Keep the wall time of the last invocation that did something, for report and card."""
+    write_json(
+        out / "_run" / "last_run.json",
+        {
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(outcome.seconds, 2),
+            "rows_published": outcome.rows_done,
+        },
+    )
+
+
+class _RateColumn(ProgressColumn):
+    """Rows per second since this invocation began, and the time left at that rate."""
+
+    def render(self, task: Task) -> Text:
+        done = task.completed - float(task.fields["at_start"])
+        elapsed = task.elapsed or 0.0
+        if done <= 0 or elapsed <= 0:
+            return Text("-- rows/s", style="progress.data.speed")
+        rate = done / elapsed
+        left = (float(task.total or 0) - task.completed) / rate
+        return Text(f"{rate:,.1f} rows/s, {duration(left)} left", style="progress.data.speed")
+
+
+@contextmanager
+def watching(reader: StatusReader, console: Console, before: RunStatus | None) -> Iterator[None]:
+    """Show progress from the run's files until the block ends; nothing where ``console`` is not a terminal."""
+    if not console.is_terminal:
+        yield
+        return
+    at_start = (before.rows_published + before.rows_rejected) if before else 0
+    progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} rows"),
+        _RateColumn(), TimeElapsedColumn(), console=console, transient=True,
+    )  # fmt: skip
+    bar = progress.add_task(
+        "starting", total=before.rows_in if before else 1, completed=at_start, at_start=at_start
+    )
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(_POLL_SECONDS):
+            try:
+                status = reader.read()
+            except (UserError, OSError):
+                continue  # not planned yet, or a file is being replaced
+            progress.update(
+                bar, total=status.rows_in, completed=_rows_behind(status), description=_headline(status)
+            )
+
+    thread = threading.Thread(target=poll, name="progress", daemon=True)
+    with progress:
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _rows_behind(status: RunStatus) -> float:
+    """Rows done, counting the partitions under way by stage: the six stages count alike."""
+    part = sum((STAGES.index(u.stage) * u.of + u.rows) / len(STAGES) for u in status.under_way)
+    return status.rows_published + status.rows_rejected + part
+
+
+def _headline(status: RunStatus) -> str:
+    stages = [
+        f"{sum(u.stage == s for u in status.under_way)} {s}"
+        for s in STAGES
+        if any(u.stage == s for u in status.under_way)
+    ]
+    failed = f", [red]{len(status.failed)} failed[/red]" if status.failed else ""
+    return f"{status.published}/{status.partitions} partitions{failed}{': ' if stages else ''}{', '.join(stages)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 5 min, 3 h 20 min, 2 d 4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def refuse(reason: Exception) -> tuple[str, int]:
+    """The line for a user and the exit code: 2 for usage, 1 for failure."""
+    if isinstance(reason, CaptionPipelineError):
+        return str(reason), 2 if isinstance(reason, UserError) else 1
+    return str(reason), 1
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """The last line of ``--json``."""
+    return {
+        **outcome.status.to_json(),
+        "partitions_done": outcome.partitions_done,
+        "images_per_second": round(outcome.rows_done / outcome.seconds, 2) if outcome.seconds else 0.0,
+        "seconds_total": round(outcome.seconds, 2),
+    }
