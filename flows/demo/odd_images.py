@@ -71,6 +71,11 @@ def garbled_jpeg(jpeg: bytes) -> bytes:
     return jpeg[:40] + bytes(400)
 
 
+def tracking_pixel() -> bytes:
+    """A GIF of one pixel."""
+    return _encoded(Image.new("P", (1, 1)), "GIF")
+
+
 def giant_png(width: int, height: int) -> bytes:
     """A decompression bomb: a valid header that declares ``width`` x ``height`` pixels, and a few bytes."""
 

@@ -112,8 +112,8 @@ def _odd_routes() -> dict[str, Handler]:
     odd = {fault.name: jpeg_of(odd_scene(fault.name)) for fault in healthy()}
     some = jpeg_of(bundled_scenes()[0])
     return {
-        "heals.jpg": _second_time(web.Response(status=500, text="try again"), odd["heals"]),
-        "busy.jpg": _second_time(web.Response(status=429, headers={"Retry-After": "1"}), odd["busy"]),
+        "heals.jpg": _second_time(odd["heals"], 500),
+        "busy.jpg": _second_time(odd["busy"], 429, {"Retry-After": "1"}),
         "moved.jpg": _redirect("/odd/moved-on.jpg", absolute=True),
         "moved-on.jpg": _redirect("moved-here.jpg"),
         "moved-here.jpg": _always(odd["moved"]),
@@ -124,12 +124,14 @@ def _odd_routes() -> dict[str, Handler]:
         "webp.webp": _always(odd_images.webp(odd["webp"]), "image/webp"),
         "animated.gif": _always(odd_images.animated_gif(odd["animated"]), "image/gif"),
         "mislabelled": _always(odd["mislabelled"], "application/octet-stream"),
-        "not-found.jpg": _status(404),
-        "gone.jpg": _status(410),
-        "forbidden.jpg": _status(403),
-        "broken.jpg": _status(500),
+        "not-found.jpg": _always(b"", status=404),
+        "gone.jpg": _always(b"", status=410),
+        "forbidden.jpg": _always(b"", status=403),
+        "broken.jpg": _always(b"", status=500),
         "endless.jpg": _endless(some),
         "stalled.jpg": _stalled(some),
+        "overloaded.jpg": _always(b"", headers={"Retry-After": "86400"}, status=503),
+        "cut-off.jpg": _cut_off(some),
         "flood.jpg": _flood,
         "loop.jpg": _redirect("/odd/loop.jpg"),
         "html.jpg": _always(b"<!doctype html><title>Sale</title><p>This picture has moved.</p>"),
@@ -137,36 +139,33 @@ def _odd_routes() -> dict[str, Handler]:
         "truncated.jpg": _always(odd_images.truncated_jpeg(some)),
         "garbled.jpg": _always(odd_images.garbled_jpeg(some)),
         "giant.png": _always(odd_images.giant_png(30_000, 30_000), "image/png"),
+        "svg.jpg": _always(b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"></svg>'),
+        "pixel.gif": _always(odd_images.tracking_pixel(), "image/gif"),
         "noai.jpg": _always(some, headers={"X-Robots-Tag": "noai"}),
         "to-private.jpg": _redirect("http://10.0.0.1/dog.jpg"),
         "to-metadata.jpg": _redirect("http://169.254.169.254/latest/meta-data/"),
     }
 
 
-def _image(content: bytes, kind: str = "image/jpeg", headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(body=content, content_type=kind, headers=headers)
+def _image(
+    content: bytes, kind: str = "image/jpeg", headers: dict[str, str] | None = None, status: int = 200
+) -> web.Response:
+    return web.Response(body=content, content_type=kind, headers=headers, status=status)
 
 
-def _always(content: bytes, kind: str = "image/jpeg", headers: dict[str, str] | None = None) -> Handler:
+def _always(
+    content: bytes, kind: str = "image/jpeg", headers: dict[str, str] | None = None, status: int = 200
+) -> Handler:
     async def serve(_: web.Request) -> web.Response:
-        return _image(content, kind, headers)
+        return _image(content, kind, headers, status)
 
     return serve
 
 
-def _status(status: int) -> Handler:
-    async def serve(_: web.Request) -> web.Response:
-        return web.Response(status=status)
-
-    return serve
-
-
-def _second_time(refusal: web.Response, content: bytes) -> Handler:
-    status, headers = refusal.status, {k: v for k, v in refusal.headers.items() if k == "Retry-After"}
+def _second_time(content: bytes, status: int, headers: dict[str, str] | None = None) -> Handler:
     calls = itertools.count(1)
 
     async def serve(_: web.Request) -> web.Response:
-        # A response object serves once, so it is made anew.
         return web.Response(status=status, headers=headers) if next(calls) == 1 else _image(content)
 
     return serve
@@ -201,6 +200,20 @@ def _stalled(jpeg: bytes) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         await _started(request, jpeg[: len(jpeg) // 2])
         return await asyncio.Event().wait()  # type: ignore[return-value]
+
+    return serve
+
+
+def _cut_off(jpeg: bytes) -> Handler:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(
+            headers={"Content-Type": "image/jpeg", "Content-Length": str(len(jpeg))}
+        )
+        await response.prepare(request)
+        await response.write(jpeg[: len(jpeg) // 2])
+        if request.transport is not None:
+            request.transport.close()
+        return response
 
     return serve
 

@@ -100,6 +100,16 @@ def test_redirects(server: DemoServer, name: str, location: str):
     assert (response.status, response.headers["Location"]) == (302, location.format(port=server.port))
 
 
+def test_cut_off_announces_more_than_it_sends(server: DemoServer):
+    with pytest.raises(http.client.IncompleteRead):
+        get(server, "/odd/cut-off.jpg")
+
+
+def test_overloaded_asks_for_a_long_wait(server: DemoServer):
+    response, _ = get(server, "/odd/overloaded.jpg")
+    assert (response.status, response.headers["Retry-After"]) == (503, "86400")
+
+
 def test_lying_files(server: DemoServer):
     response, content = get(server, "/odd/html.jpg")
     assert response.headers["Content-Type"] == "image/jpeg"
