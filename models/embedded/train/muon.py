@@ -149,12 +149,13 @@ class MuonWithAdamW:
         )
         self._peaks = (muon_lr, adamw_lr)
 
-    def set_rate(self, rate: float) -> None:
-        """Both learning rates to ``rate`` times their peak, 0 to 1."""
-        for optimizer, peak in zip((self.muon, self.adamw), self._peaks, strict=True):
+    def set_rate(self, rate: float, muon_rate: float | None = None) -> None:
+        """Both rates to ``rate`` times their peak, 0 to 1; Muon's to ``muon_rate`` times its own if given."""
+        rates = (rate if muon_rate is None else muon_rate, rate)
+        for optimizer, peak, factor in zip((self.muon, self.adamw), self._peaks, rates, strict=True):
             if optimizer is not None:
                 for group in optimizer.param_groups:
-                    group["lr"] = peak * rate
+                    group["lr"] = peak * factor
 
     def zero_grad(self) -> None:
         for optimizer in (self.muon, self.adamw):
