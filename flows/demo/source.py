@@ -36,16 +36,10 @@ SCHEMA = pa.schema(_COLUMNS)
 
 
 def write_source(path: Path, base: str, rows: int = DEFAULT_ROWS) -> Path:
-    """Write the first ``rows`` rows of the demo for a server at ``base`` (``http://127.0.0.1:PORT``).
-
-    The rows depend on nothing but ``base`` and their number: a file that holds them is left alone.
-    """
-    table = source_table(base, rows)
-    if path.exists() and _same(path, table):
-        return path
+    """Write the first ``rows`` rows for a server at ``base`` (``http://127.0.0.1:PORT``). Returns ``path``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(source_table(base, rows), temporary, compression="zstd")
     return path
 
 
@@ -71,16 +65,6 @@ def scene_of_row(row: int) -> BundledScene | None:
         if fault.row == row:
             return odd_scene(fault.name) if fault.outcome == PUBLISHED else None
     return bundled_scenes()[(row - before) % PLAIN_SCENES]
-
-
-def port_of_source(path: Path) -> int | None:
-    """The port in an earlier input's URLs, so that a repeated demo finds its rows unchanged; else None."""
-    try:
-        first = pq.read_table(path, columns=["URL"])["URL"][0].as_py()
-    except (pa.ArrowInvalid, OSError, IndexError):
-        return None
-    port = str(first).removeprefix("http://127.0.0.1:").partition("/")[0]
-    return int(port) if port.isdigit() else None
 
 
 def _plain_row(number: int, base: str) -> dict[str, object]:
@@ -110,10 +94,3 @@ def _row(url: str | None, text: str, identity: str) -> dict[str, object]:
         "pwatermark": round(chance.betavariate(1, 6), 6),
         "punsafe": round(chance.betavariate(1, 40), 6),
     }
-
-
-def _same(path: Path, table: pa.Table) -> bool:
-    try:
-        return bool(pq.read_table(path).equals(table))
-    except (pa.ArrowInvalid, OSError):
-        return False

@@ -139,10 +139,7 @@ def _headline(summary: DemoSummary) -> Text:
     text.append(f"{status.rows_rejected:,} rejected", style="yellow")
     if status.failed:
         text.append(f", {len(status.failed)} partitions failed", style="bold red")
-    if summary.published_now:
-        text.append(f". {summary.images_per_second:.1f} images/s over {summary.seconds_total:.1f} s.")
-    else:
-        text.append(". Nothing was left to do: an earlier run published them.")
+    text.append(f". {summary.images_per_second:.1f} images/s over {summary.seconds_total:.1f} s.")
     return _flowing(text, summary.truth)
 
 

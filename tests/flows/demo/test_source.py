@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,7 +11,6 @@ from flows.demo.faults import FAULTS, healthy
 from flows.demo.source import (
     DEFAULT_ROWS,
     PLAIN_SCENES,
-    port_of_source,
     scene_of_row,
     source_table,
     write_source,
@@ -76,27 +74,9 @@ def test_scene_of_row_is_the_one_behind_the_url():
     assert all(scene_of_row(fault.row) is None for fault in rejected)
 
 
-def test_writing_again_leaves_the_file_alone(tmp_path: Path):
+def test_what_is_written_is_the_table(tmp_path: Path):
     path = tmp_path / "input" / "demo.parquet"
     assert write_source(path, BASE, 20) == path
     assert pq.read_table(path).equals(source_table(BASE, 20))
-    before = path.stat().st_mtime_ns
-    write_source(path, BASE, 20)
-    assert path.stat().st_mtime_ns == before
-    write_source(path, "http://127.0.0.1:40002", 20)
-    assert port_of_source(path) == 40002
-
-
-def test_a_damaged_file_is_written_anew(tmp_path: Path):
-    path = tmp_path / "demo.parquet"
-    path.write_bytes(b"PAR1 and nothing else")
-    assert port_of_source(path) is None
-    write_source(path, BASE, 3)
-    assert pq.read_table(path).num_rows == 3
-
-
-def test_port_of_a_missing_or_foreign_source_is_unknown(tmp_path: Path):
-    assert port_of_source(tmp_path / "none.parquet") is None
-    foreign = tmp_path / "foreign.parquet"
-    pq.write_table(pa.table({"URL": ["https://images.example.com/dog.jpg"]}), foreign)
-    assert port_of_source(foreign) is None
+    write_source(path, "http://127.0.0.1:40002", 3)
+    assert pq.read_table(path).equals(source_table("http://127.0.0.1:40002", 3))
