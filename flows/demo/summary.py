@@ -121,7 +121,7 @@ def print_summary(summary: DemoSummary, console: Console) -> None:
     console.print(_headline(summary))
     for title, body in (
         ("Rejected, by reason", _reasons(summary.status)),
-        ("Stages, all workers together", _stages(summary.status)),
+        ("Stages", _stages(summary.status)),
         ("Captions", _examples(summary.examples)),
         ("Where to look", _where_to_look(summary.out)),
     ):
@@ -169,8 +169,10 @@ def _stages(status: RunStatus) -> Table:
     for stage in status.seconds_by_stage:
         table.add_column(stage, justify="right")
     seconds = status.seconds_by_stage.values()
-    table.add_row("seconds", *(f"{s:.1f}" for s in seconds))
-    table.add_row("images/s", *(f"{status.rows_published / s:,.0f}" if s > 0 else "-" for s in seconds))
+    table.add_row("seconds of work", *(f"{s:.1f}" for s in seconds))
+    table.add_row(
+        "images/s a worker", *(f"{status.rows_published / s:,.0f}" if s > 0 else "-" for s in seconds)
+    )
     return table
 
 
