@@ -1,4 +1,4 @@
-"""The only list of columns: writer, gate, report and card derive from it. Knows pyarrow types, nothing of how rows are made.
+"""The only list of columns: writer, gate, report and card derive from it. Knows nothing of how rows are made.
 
 A published row starts with laion-coco's eleven columns, in its order and types, so that what reads laion-coco reads
 ours; our own columns follow. A column that the input lacks is null throughout.

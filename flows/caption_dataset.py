@@ -25,15 +25,15 @@ from flows.config import RunConfig
 from flows.settings import identify_models, stage_settings, write_run_files
 from tasks.errors import CaptionPipelineError, UserError
 from tasks.partition_state import is_settled
-from tasks.plan import Plan, plan_run
+from tasks.plan import plan_run
 from tasks.report import build_report
 from tasks.stages import Job, try_lock
 
 # Partitions under way per worker: one on its device, one or two in download and bookkeeping.
 PARTITIONS_PER_WORKER = 2
 
-plan = task(plan_run, name="plan", cache_policy=NO_CACHE)
-report = task(build_report, name="report", cache_policy=NO_CACHE)
+plan = task(name="plan", cache_policy=NO_CACHE)(plan_run)
+report = task(name="report", cache_policy=NO_CACHE)(build_report)
 
 
 @flow(name="caption-dataset", flow_run_name="{config.out}", validate_parameters=False)
@@ -45,7 +45,7 @@ def caption_dataset(config: RunConfig) -> dict[str, int]:
     """
     models = identify_models(config.resolve_profile())
     with only_run(config.out):
-        planned: Plan = plan(list(config.sources), config.out, config.plan)
+        planned = plan(list(config.sources), config.out, config.plan)
         write_run_files(config, models)
         run_digest = stage_settings(config, models).publish.run_digest
         open_jobs = [job for job in planned.jobs(config.out) if not is_settled(job, run_digest)]

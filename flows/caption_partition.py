@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from prefect import flow
+from prefect import Task, flow
 from prefect.futures import PrefectFuture
 from prefect_dask import DaskTaskRunner
 
@@ -20,7 +20,7 @@ from flows.cluster import DEVICE
 from flows.settings import read_config, read_models, stage_settings
 from tasks.caption import caption
 from tasks.download.stage import download
-from tasks.errors import CaptionPipelineError, UserError
+from tasks.errors import UserError
 from tasks.partition_state import is_settled, mark_failed, read_state, withdraw
 from tasks.plan import read_plan
 from tasks.publish import publish
@@ -42,13 +42,13 @@ def caption_partition(out: str, partition: str) -> dict[str, Any]:
     if not is_settled(job, settings.publish.run_digest):
         withdraw(job)
 
-    downloaded = download.submit(job, settings.download)
+    downloaded = stage(download, job, settings.download)
     with dask.annotate(resources={DEVICE: 1}):
-        captioned = caption.submit(job, downloaded, settings.caption)
-        ranked = rank.submit(job, downloaded, captioned, settings.rank)
-        repaired = repair.submit(job, ranked, settings.repair)
-    validated = validate.submit(job, repaired, settings.validate)
-    published = publish.submit(job, validated, settings.publish)
+        captioned = stage(caption, job, downloaded, settings.caption)
+        ranked = stage(rank, job, downloaded, captioned, settings.rank)
+        repaired = stage(repair, job, ranked, settings.repair)
+    validated = stage(validate, job, repaired, settings.validate)
+    published = stage(publish, job, validated, settings.publish)
 
     stages = (downloaded, captioned, ranked, repaired, validated, published)
     try:
@@ -57,6 +57,11 @@ def caption_partition(out: str, partition: str) -> dict[str, Any]:
         mark_failed(job, reason)
         raise
     return read_state(job) or {}
+
+
+def stage(step: Task[..., StageRecord], job: Job, *inputs: Any) -> PrefectFuture[StageRecord]:
+    """Send a stage to a Dask worker; it starts when the stages among its inputs are done."""
+    return step.submit(job, *inputs)
 
 
 def on_cluster(address: str) -> Any:

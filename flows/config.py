@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from expectations.caption_suite import GateThresholds
+from models.loading import ModelError
 from models.profiles import Profile, get_profile
 from models.sampling import Sampling
 from tasks.download import DownloadLimits
@@ -29,9 +30,9 @@ class BatchSizes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    caption_images: int = Field(16, ge=1, description="images per forward pass of the captioner")
-    rank_images: int = Field(32, ge=1, description="images per forward pass of a ranker")
-    repair_captions: int = Field(512, ge=1, description="captions handed to the repairer at once")
+    caption_images: int = Field(default=16, ge=1, description="images per forward pass of the captioner")
+    rank_images: int = Field(default=32, ge=1, description="images per forward pass of a ranker")
+    repair_captions: int = Field(default=512, ge=1, description="captions handed to the repairer at once")
 
 
 class RunConfig(BaseModel):
@@ -44,7 +45,7 @@ class RunConfig(BaseModel):
     profile: str = Field(
         "embedded", description="which models and hyperparameters: see 'cocoscribe models list'"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="of the captioner's draws")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of the captioner's draws")
     plan: PlanSettings = PlanSettings()
     download: DownloadLimits = DownloadLimits()
     sampling: dict[str, Any] = Field(
@@ -58,11 +59,14 @@ class RunConfig(BaseModel):
     workers: int | None = Field(
         None, ge=1, description="Dask worker processes; one per GPU or core if not given"
     )
-    scheduler: str | None = Field(None, description="address of a running Dask scheduler, tcp://host:8786")
+    scheduler: str | None = Field(default=None, description="address of a running Dask scheduler, tcp://host:8786")
 
     def resolve_profile(self) -> Profile:
-        """The profile with this run's sampling. Raises ModelError or UserError in one line."""
-        profile = get_profile(self.profile)
+        """The profile with this run's sampling. Raises UserError in one line."""
+        try:
+            profile = get_profile(self.profile)
+        except ModelError as reason:
+            raise UserError(str(reason)) from None
         values = {**dataclasses.asdict(profile.sampling), **self.sampling, "seed": self.seed}
         if unknown := set(values) - {f.name for f in dataclasses.fields(Sampling)}:
             raise UserError(f"[sampling] has no {', '.join(sorted(unknown))}")

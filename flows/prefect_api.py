@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tasks.errors import CaptionPipelineError
@@ -41,9 +41,13 @@ def prepare_environment() -> None:
 
 
 @contextlib.contextmanager
-def prefect_api(home: Path) -> Iterator[str]:
-    """The address of a Prefect API: the user's where one is set, else a server of our own until the block ends."""
+def prefect_api(home: Path, meanwhile: Callable[[], object]) -> Iterator[str]:
+    """The address of a Prefect API: the user's where one is set, else a server of our own until the block ends.
+
+    ``meanwhile`` is called once, while the server starts: both take seconds. It may import Prefect.
+    """
     if url := os.environ.get("PREFECT_API_URL"):
+        meanwhile()
         yield url
         return
     home.mkdir(parents=True, exist_ok=True)
@@ -63,11 +67,16 @@ def prefect_api(home: Path) -> Iterator[str]:
             preexec_fn=_die_with_parent,
         )
     url = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_API_URL"] = url
     try:
+        meanwhile()
         _wait_until_up(server, url, home / "server.log")
-        os.environ["PREFECT_API_URL"] = url
         yield url
     finally:
+        from prefect.logging.handlers import APILogHandler
+
+        # What was logged last is still in this process; the server must be there to take it.
+        APILogHandler.flush()
         os.environ.pop("PREFECT_API_URL", None)
         _end(server)
 

@@ -1,4 +1,4 @@
-"""From a run's config to what each stage is told; and the files in ``OUT/_run`` that keep both, for any process to read."""
+"""From a run's config to what each stage is told, and the files in ``OUT/_run`` that keep it for any process."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,11 +57,10 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     reader = StatusReader(config.out)
     before = reader.read() if plan_path(config.out).exists() else None
     clock = time.monotonic()
-    with watching(reader, console, before):
-        with prefect_api(config.out / "_run" / "prefect"):
-            from flows.caption_dataset import caption_dataset
+    with watching(reader, console, before), prefect_api(config.out / "_run" / "prefect"):
+        from flows.caption_dataset import caption_dataset
 
-            done: dict[str, int] = caption_dataset(config)
+        done: dict[str, int] = caption_dataset(config)
     after = reader.read()
     seconds = time.monotonic() - clock
     outcome = Outcome(
@@ -70,6 +69,13 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     if outcome.partitions_done:
         keep_last_run(config.out, outcome)
     return outcome
+
+
+def _import_flow() -> Callable[[RunConfig], dict[str, int]]:
+    """Prefect reads its settings when it is imported: after they are set."""
+    from flows.caption_dataset import caption_dataset
+
+    return caption_dataset
 
 
 def keep_last_run(out: Path, outcome: Outcome) -> None:
@@ -105,9 +111,15 @@ def watching(reader: StatusReader, console: Console, before: RunStatus | None) -
         return
     at_start = (before.rows_published + before.rows_rejected) if before else 0
     progress = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} rows"),
-        _RateColumn(), TimeElapsedColumn(), console=console, transient=True,
-    )  # fmt: skip
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} rows"),
+        _RateColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
     bar = progress.add_task(
         "starting", total=before.rows_in if before else 1, completed=at_start, at_start=at_start
     )

@@ -1,4 +1,4 @@
-"""Read one partition's rows from the user's parquet: keys, pass-through columns, and the rows that end before a download.
+"""Read one partition's rows from the user's parquet: keys, pass-through columns, rows that end before a download.
 
 Knows nothing of where the rows go.
 """
@@ -102,15 +102,15 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[list[Any], int
         return values, lost
 
 
-def _number(value: object, number: type[int] | type[float]) -> int | float | None:
+def _number(value: Any, number: type[int] | type[float]) -> int | float | None:
     try:
         if isinstance(value, float) and math.isnan(value):
             return None
-        converted = number(value)  # type: ignore[call-overload]
+        converted = number(value)
     except (TypeError, ValueError, OverflowError):
         return None
     if number is int and (
         not -(2**63) <= converted < 2**63 or (isinstance(value, float) and converted != value)
     ):
         return None
-    return converted  # type: ignore[no-any-return]
+    return converted

@@ -198,7 +198,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 class StageOutput:
-    """Where a stage puts its rows while it works: both tables are streamed, so memory does not grow with the partition."""
+    """Where a stage puts its rows while it works; streamed, so that memory does not grow with the partition."""
 
     def __init__(self, job: Job, stage: str, schema: pa.Schema, table: Path, rejected: Path) -> None:
         self.rows_out = 0

@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from expectations.schema import LAION_COCO, PASSED_THROUGH
 from tasks.download import Downloaded, DownloadLimits, ImageRow, Refused, download_images
+from tasks.download.limits import SPEED_ONLY
 from tasks.errors import DownloadFailed
 from tasks.plan import duplicates_path
 from tasks.rows import InputRow, read_rows
@@ -43,8 +44,6 @@ SCHEMA = pa.schema(
 
 # A row group holds about so many bytes of images: what a reader of one batch must have in memory.
 _ROW_GROUP_BYTES = 32 << 20
-# How fast is not part of what: these change no image.
-_SPEED_ONLY = ("concurrency", "per_host")
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def download(job: Job, settings: DownloadSettings) -> StageRecord:
             **({"unreadable_values": unreadable} if unreadable else {}),
         }
 
-    limits = {name: value for name, value in asdict(settings.limits).items() if name not in _SPEED_ONLY}
+    limits = {name: value for name, value in asdict(settings.limits).items() if name not in SPEED_ONLY}
     return complete_stage(
         job,
         "download",
