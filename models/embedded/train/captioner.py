@@ -72,7 +72,7 @@ class CaptionerInTraining(nn.Module):
         self.kind_head = nn.Linear(WIDTH, len(KINDS))
 
     def losses(self, batch: Batch, with_captions: bool) -> dict[str, Tensor]:
-        """Mean cross-entropies in nats: per patch (class, role), image (background, kind), token (caption)."""
+        """Cross-entropies in nats: per patch (class, role), image (background, kind), token (caption)."""
         seen: Tensor = self.blip.vision_model(pixel_values=batch.pixels).last_hidden_state
         scenes_seen = seen[: batch.scene_count]
         losses = {
@@ -126,7 +126,8 @@ def train_captioner(
     """Train for that many CPU-minutes of this process, save to `out`; returns the last figures of the curve.
 
     `out` also holds `training/`: checkpoint and curve (`log` names another file for it). `resume` goes on
-    from the checkpoint; more minutes than before stretch the schedule. `seed` < 900,000 picks weights and scenes.
+    from the checkpoint; more minutes than before stretch the schedule. `seed` < 900,000 picks weights
+    and scenes.
     """
     torch.manual_seed(seed)
     checkpoint_file = out / "training" / "checkpoint.pt"
