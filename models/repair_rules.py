@@ -36,6 +36,9 @@ _MAY_REPEAT = _words("very so really much that had bye knock choo coo no ha")
 _NEVER_LAST = _words("a an the and of or with while that's its their")
 # These can end a caption ("a room with the lights on") unless the article that followed them was just cut.
 _LAST_BEFORE_ARTICLE = _words("in on at to by for from near next under over into like as is are")
+# A title of fewer words may be a name; small words get no capital within a sentence.
+_MIN_TITLE_WORDS = 4
+_SMALL = _words("a an the in on of with at to by for and is are next from near")
 _CLOSED = frozenset(".!?")
 _SPECIAL_TOKEN = re.compile(
     r"\[(?:unk|sep|cls|pad|mask|unused\d+|enc|dec)\]|</?s>|<pad>|<unk>", re.IGNORECASE
@@ -127,6 +130,8 @@ def _punctuation(text: str) -> str:
     text = re.sub(r"\s+(?=[,;:!?](?:\s|$|[,;:!?.]))", "", text)
     text = re.sub(r"\s+(?=\.(?:\s|$|[,;:!?.]))", "", text)
     text = re.sub(r",(?:\s*,)+", ",", text)
+    # Nothing can part an article from what follows it.
+    text = re.sub(r"\b(an?|the)(?: ?[,.;:])+ (?=[a-z])", r"\1 ", text, flags=re.IGNORECASE)
     text = re.sub(r"[,;:]+(?=[.!?])", "", text)
     text = re.sub(r"([.!?])[,;:]+", r"\1", text)
     text = re.sub(r"([!?])\1+", r"\1", text)
@@ -184,6 +189,21 @@ def _cut_off(text: str) -> str:
     return " ".join(words).rstrip(",;: ")
 
 
+def _case(text: str) -> str:
+    """Words In Title Case and ALL IN CAPITALS go to lower case; names in a normal caption stay."""
+    words = [word for word in text.split(" ") if word[:1].isalpha()]
+    if len(words) < _MIN_TITLE_WORDS:
+        return text
+    raised = [word for word in words if word[0].isupper()]
+    letters = [letter for letter in text if letter.isalpha()]
+    if sum(letter.isupper() for letter in letters) > 0.8 * len(letters):
+        return text.lower()
+    # Names have capitals too ("Van Gogh Museum Bus"), but not their small words.
+    if len(raised) < 0.75 * len(words) or not any(word.lower() in _SMALL for word in raised[1:]):
+        return text
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in text.split(" "))
+
+
 def _articles(text: str) -> str:
     """ "a orange" -> "an orange", "an dog" -> "a dog"; all by sound."""
 
@@ -224,6 +244,7 @@ RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("repeated words", _repeated_words),
     ("repeated phrases", _repeated_phrases),
     ("cut off", _cut_off),
+    ("case", _case),
     ("articles", _articles),
     ("pronoun", _pronoun),
     ("capital", _capital),

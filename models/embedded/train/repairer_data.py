@@ -1,0 +1,108 @@
+"""Right captions to learn from, and pairs of wrong and right made of them.
+
+COCO captions come from a file that the user names (MS COCO `captions_*.json`), split by image so that no image's
+captions are on both sides; world captions from the scenes' own generator. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.embedded.train.repairer_corruptions import CORRUPTIONS, corrupt
+from models.embedded.world import captions as scene_captions
+from models.embedded.world import scenes
+from models.repair_case import CASE_MARKER
+from models.repair_rules import apply_rules
+
+TRAINING_SEED = 11
+HELD_OUT_SEED = 1_000_000
+_HELD_OUT_FIFTH = 0
+_MAX_WORDS = 28
+# Shares of a training batch: copied as it is, with one mistake, with two, with three.
+_MISTAKES = ((0, 0.28), (1, 0.45), (2, 0.2), (3, 0.07))
+# Captioners write lower case: most inputs do.
+_LOWER_SHARE = 0.45
+# Names and rare words must survive, so some words are replaced by made-up ones, on both sides.
+_MADE_UP_SHARE = 0.08
+# Case is left to the rules, and lower case is so common that it is drawn apart.
+_LEARNED = tuple(name for name in CORRUPTIONS if not name.endswith(" case"))
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Right captions, in the form that a repair should give: capital, final period, single spaces."""
+
+    coco: list[str]
+    world: list[str]
+
+
+def read_coco(path: Path, *, held_out: bool) -> list[str]:
+    """Captions of the file's held-out fifth (image id divisible by 5) or of the rest, in file order.
+
+    Left out: fewer than 4 or more than 28 words, all capitals, characters other than ASCII. Raises `ValueError` if
+    the file holds no COCO annotations.
+    """
+    try:
+        annotations = json.loads(path.read_text(encoding="utf-8"))["annotations"]
+        rows = [(int(row["image_id"]), str(row["caption"])) for row in annotations]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} is no COCO caption file (a JSON object with annotations): {error}"
+        ) from error
+    wanted = (caption for image, caption in rows if (image % 5 == _HELD_OUT_FIFTH) == held_out)
+    return [caption for caption in wanted if _usable(caption)]
+
+
+def _usable(caption: str) -> bool:
+    words = caption.split()
+    plain = caption.isascii() and CASE_MARKER not in caption and not caption.isupper()
+    return plain and 4 <= len(words) <= _MAX_WORDS
+
+
+def world_captions(seed: int, count: int) -> list[str]:
+    """One caption of each of ``count`` scenes, any of its phrasings, lower case without period."""
+    rng = random.Random(f"captions {seed}")
+    return [rng.choice(scene_captions(scene)) for scene in scenes(seed, count)]
+
+
+def training_captions(reference: Path, world_count: int = 20_000) -> Captions:
+    coco = [apply_rules(caption) for caption in read_coco(reference, held_out=False)]
+    return Captions(coco, [apply_rules(caption) for caption in world_captions(TRAINING_SEED, world_count)])
+
+
+def make_pair(captions: Captions, rng: random.Random, world_share: float = 0.25) -> tuple[str, str]:
+    """(what the rules leave of a wrong caption, the right caption)."""
+    right = rng.choice(captions.world if rng.random() < world_share else captions.coco)
+    if rng.random() < _MADE_UP_SHARE:
+        right = _with_made_up_word(right, rng)
+    mistakes = rng.choices([count for count, _ in _MISTAKES], [share for _, share in _MISTAKES])[0]
+    wrong = corrupt(right, rng, mistakes, _LEARNED)
+    if rng.random() < _LOWER_SHARE:
+        wrong = wrong.lower()
+    return apply_rules(wrong), right
+
+
+def _with_made_up_word(text: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    place = rng.randrange(1, len(words)) if len(words) > 1 else 0
+    ending = words[place][-1:] if words[place][-1:] in {".", ","} else ""
+    word = "".join(rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 3)))
+    word += rng.choice(["", "n", "r", "s", "ck", "t"])
+    words[place] = (word.capitalize() if rng.random() < 0.3 else word) + ending
+    return " ".join(words)
+
+
+def held_out_pairs(right: list[str], seed: int, count: int) -> list[tuple[str, str, str]]:
+    """(kind, wrong caption, right caption), one mistake each, kinds drawn evenly; without pairs that stayed right."""
+    rng = random.Random(f"held out {seed}")
+    pairs: list[tuple[str, str, str]] = []
+    while len(pairs) < count:
+        kind = rng.choice(tuple(CORRUPTIONS))
+        caption = rng.choice(right)
+        wrong = corrupt(caption, rng, 1, (kind,))
+        if wrong.rstrip(".") != caption.rstrip("."):
+            pairs.append((kind, wrong, caption))
+    return pairs

@@ -1,0 +1,243 @@
+"""The repairer: grammar and punctuation of captions, by plain rules, then a T5 model behind a guard.
+
+    caption -> rules -> T5 -> guard -> rules' text, or the model's where the guard lets it pass
+
+Any T5 of `transformers` works: the embedded one, a grammar model from the hub, T0 with an instruction. Since most
+captions come back as they were, the caption itself is checked as the model's answer in one forward pass; only where the
+model would write anything else is that written token by token. Both are greedy and give the same text.
+The repairer knows nothing of images or of where captions come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
+from transformers.modeling_outputs import BaseModelOutput
+
+from models.loading import local_directory, model_fingerprint, one_line_errors, torch_dtype
+from models.repair_case import mark_case, unmark_case
+from models.repair_guard import refusal
+from models.repair_rules import apply_rules, bare
+
+# Beside an embedded model's weights: lower-case words, one a line, that are no misspellings.
+WORDS_FILE = "words.txt"
+BATCH_CAPTIONS = 64
+# An answer may be this much longer than the caption, in tokens, before it is given up.
+_ANSWER_GROWTH, _ANSWER_EXTRA = 1.3, 8
+_MEMORY_CAPTIONS = 100_000
+
+
+@dataclass(frozen=True)
+class Repair:
+    """``text`` is never worse formed than the caption; ``reason`` says what made it.
+
+    - "unchanged": the caption, but for capital, final period and white space;
+    - "rules": what the rules made of it, and the model agreed;
+    - "model": the model's answer;
+    - "refused: <why>": the rules' text, since the guard refused the model's answer (``accepted`` is False).
+    """
+
+    text: str
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Answer:
+    text: str
+    # Nats by which the answer is more likely than the caption as it was.
+    gain: float
+    finished: bool = True
+
+
+class Repairer:
+    """Repairs captions; equal captions give equal repairs, whatever else is in the batch."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        instruction: str = "",
+        case_marker: bool = False,
+        margin: float | None = None,
+        known_words: frozenset[str] = frozenset(),
+        fingerprint: str = "",
+        batch_captions: int = BATCH_CAPTIONS,
+    ) -> None:
+        """``instruction`` holds "{}" where the caption goes, or is put before it; ``margin`` is in nats."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self.instruction = instruction if "{}" in instruction else instruction + "{}"
+        self.case_marker = case_marker
+        self.margin = margin
+        self.known_words = known_words
+        self.fingerprint = fingerprint
+        self.batch_captions = batch_captions
+        self._repairs: dict[str, Repair] = {}
+
+    @classmethod
+    def load(
+        cls,
+        source: str,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        revision: str | None = None,
+        instruction: str = "",
+    ) -> Repairer:
+        """From a local directory or a hub name. Raises `ModelError` where there is no such model."""
+        with one_line_errors(source):
+            directory = local_directory(source)
+            name = str(directory) if directory else source
+            tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
+            # dtype is named because half-precision files would otherwise load in half precision.
+            model = AutoModelForSeq2SeqLM.from_pretrained(
+                name, revision=revision, dtype=torch_dtype(dtype), use_safetensors=True
+            )
+            fingerprint = model_fingerprint(source, revision)
+        settings: dict[str, Any] = getattr(model.config, "cocoscribe", {})
+        return cls(
+            model.to(device).eval(),
+            tokenizer,
+            instruction=instruction,
+            case_marker=bool(settings.get("case_marker")),
+            margin=settings.get("margin"),
+            known_words=_read_words(directory),
+            fingerprint=fingerprint,
+        )
+
+    def repair(self, captions: Sequence[str]) -> list[Repair]:
+        """One repair per caption, in order."""
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._repairs]
+        if len(self._repairs) + len(new) > _MEMORY_CAPTIONS:
+            self._repairs.clear()
+            new = list(dict.fromkeys(captions))
+        ruled = {caption: apply_rules(caption) for caption in new}
+        answers = self._answers([text for text in dict.fromkeys(ruled.values()) if text])
+        for caption, text in ruled.items():
+            self._repairs[caption] = self._judge(caption, text, answers.get(text))
+        return [self._repairs[caption] for caption in captions]
+
+    def _judge(self, caption: str, ruled: str, answer: _Answer | None) -> Repair:
+        if not ruled:
+            return Repair(caption.strip(), False, "refused: empty caption")
+        kept = "unchanged" if bare(ruled) == bare(caption) else "rules"
+        if answer is None:
+            return Repair(ruled, False, "refused: letters that the model does not know")
+        if answer.text == ruled:
+            return Repair(ruled, True, kept)
+        why = "answer too long" if not answer.finished else refusal(ruled, answer.text, self.known_words)
+        if why is None and self.margin is not None and answer.gain < self.margin:
+            why = "not sure enough"
+        return Repair(ruled, False, f"refused: {why}") if why else Repair(answer.text, True, "model")
+
+    def _answers(self, texts: list[str]) -> dict[str, _Answer]:
+        """The model's greedy answer to each text; none for a text that its vocabulary cannot write."""
+        sources = {text: self._tokens(self.instruction.replace("{}", self._written(text))) for text in texts}
+        drafts = {text: self._tokens(self._written(text)) for text in texts}
+        unknown = self.tokenizer.unk_token_id
+        known = [text for text in texts if unknown is None or unknown not in drafts[text]]
+        known.sort(key=lambda text: len(sources[text]))
+        answers: dict[str, _Answer] = {}
+        for start in range(0, len(known), self.batch_captions):
+            batch = known[start : start + self.batch_captions]
+            answers.update(self._answer_batch(batch, [sources[t] for t in batch], [drafts[t] for t in batch]))
+        return answers
+
+    def _written(self, text: str) -> str:
+        return mark_case(text) if self.case_marker else text
+
+    def _read(self, ids: Tensor) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return apply_rules(unmark_case(text) if self.case_marker else text)
+
+    def _tokens(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text)["input_ids"]
+        return ids
+
+    @torch.inference_mode()
+    def _answer_batch(
+        self, texts: list[str], sources: list[list[int]], drafts: list[list[int]]
+    ) -> dict[str, _Answer]:
+        """Check the texts themselves as answers; write out those where the model prefers something else."""
+        inputs, mask = self._padded(sources)
+        encoded = self.model.get_encoder()(input_ids=inputs, attention_mask=mask).last_hidden_state
+        labels, written = self._padded([self._without_start(draft) for draft in drafts])
+        start = labels.new_full((len(texts), 1), self.model.config.decoder_start_token_id)
+        logits = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
+            attention_mask=mask,
+            decoder_input_ids=torch.cat([start, labels[:, :-1]], dim=1),
+        ).logits
+        same = ((logits.argmax(-1) == labels) | (written == 0)).all(dim=1)
+        answers = {
+            text: _Answer(text, 0.0) for text, agreed in zip(texts, same.tolist(), strict=True) if agreed
+        }
+        others = (~same).nonzero().flatten()
+        if len(others):
+            likelihood = (_log_likelihood(logits, labels) * written).sum(dim=1)
+            lengths = written.sum(dim=1)
+            wanted = self._write(encoded[others], mask[others], lengths[others], likelihood[others])
+            answers.update(zip([texts[row] for row in others.tolist()], wanted, strict=True))
+        return answers
+
+    def _write(
+        self, encoded: Tensor, mask: Tensor, draft_lengths: Tensor, draft_likelihood: Tensor
+    ) -> list[_Answer]:
+        """Greedy answers of rows ``(B, tokens, width)``, each as long as its draft allows."""
+        limits = (draft_lengths * _ANSWER_GROWTH).ceil().long() + _ANSWER_EXTRA
+        config = self.model.config
+        written = self.model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
+            attention_mask=mask,
+            generation_config=GenerationConfig(
+                max_new_tokens=int(limits.max()),
+                do_sample=False,
+                num_beams=1,
+                pad_token_id=config.pad_token_id,
+                eos_token_id=config.eos_token_id,
+                decoder_start_token_id=config.decoder_start_token_id,
+                return_dict_in_generate=True,
+                output_logits=True,
+            ),
+        )
+        tokens = written.sequences[:, 1:]
+        logits = torch.stack(written.logits, dim=1)
+        ended = (tokens == config.eos_token_id).long()
+        # Up to and with the first end token.
+        counted = (ended.cumsum(dim=1) - ended) == 0
+        gains = (_log_likelihood(logits, tokens) * counted).sum(dim=1) - draft_likelihood
+        finished = (ended.any(dim=1) & (counted.sum(dim=1) <= limits)).tolist()
+        return [
+            _Answer(self._read(row), gain, done)
+            for row, gain, done in zip(tokens, gains.tolist(), finished, strict=True)
+        ]
+
+    def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Ids and mask ``(B, longest)``."""
+        longest = max(len(row) for row in rows)
+        pad = self.model.config.pad_token_id
+        ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        return ids.to(self.model.device), mask.to(self.model.device)
+
+    def _without_start(self, ids: list[int]) -> list[int]:
+        return ids[1:] if ids[0] == self.model.config.decoder_start_token_id else ids
+
+
+def _read_words(directory: Path | None) -> frozenset[str]:
+    words = directory / WORDS_FILE if directory else None
+    return frozenset(words.read_text(encoding="utf-8").split()) if words and words.is_file() else frozenset()
+
+
+def _log_likelihood(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Log probability of each token, ``(B, tokens)``, from logits ``(B, tokens, vocab)``."""
+    chosen = logits.float().log_softmax(dim=-1).gather(2, tokens.unsqueeze(2))
+    return chosen.squeeze(2)
