@@ -42,8 +42,15 @@ def local_directory(source: str) -> Path | None:
     if path.is_dir():
         return path
     # "owner/name" is a hub name; an absolute or dotted path, or more than one slash, cannot be.
-    if source.startswith(LOCAL_PREFIX) or path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"{name}: no model directory there; for the shipped models, 'cocoscribe models train'")
+    if (
+        source.startswith(LOCAL_PREFIX)
+        or path.is_absolute()
+        or name.startswith((".", "~"))
+        or name.count("/") > 1
+    ):
+        raise ModelError(
+            f"{name}: no model directory there; for the shipped models, 'cocoscribe models train'"
+        )
     return None
 
 

@@ -1,7 +1,7 @@
-"""Profiles: each names four models, their revisions and every sampling number. The code that runs them is the same.
+"""Profiles: each names four models, their revisions and every sampling number; the code that runs them is the same.
 
-About revisions. ``Salesforce/blip-image-captioning-large`` and ``bigscience/T0_3B`` are pinned to commits that appear as
-hub cache snapshots in several public repositories (one, for T0_3B); neither could be fetched and checked here. The
+About revisions. ``Salesforce/blip-image-captioning-large`` and ``bigscience/T0_3B`` are pinned to commits that appear
+as hub cache snapshots in several public repositories (one, for T0_3B); neither could be fetched and checked here. The
 grammar T5 has no commit that could be verified, so it is not pinned: pin it with a local directory. open_clip names
 OpenAI's weights by the tag ``openai``, whose files have never been replaced; the tag takes no revision.
 """
@@ -58,17 +58,21 @@ class Profile:
     """Candidates that ranker 1 hands to ranker 2."""
 
 
-_BLIP_LARGE = CaptionerRef("Salesforce/blip-image-captioning-large", "353689b859fcf0523410b1806dace5fb46ecdf41")
+_BLIP_LARGE = CaptionerRef(
+    "Salesforce/blip-image-captioning-large", "353689b859fcf0523410b1806dace5fb46ecdf41"
+)
 
 _EMBEDDED = Profile(
     name="embedded",
-    description="Tiny models of a world of emoji scenes, shipped with the project: no network, no GPU, for a first look.",
+    description="Tiny shipped models of a world of emoji scenes: no network, no GPU, for a first look.",
     captioner=CaptionerRef(str(WEIGHTS / "captioner")),
     ranker1=RankerRef(f"{LOCAL_PREFIX}{WEIGHTS / 'ranker1'}"),
     ranker2=RankerRef(f"{LOCAL_PREFIX}{WEIGHTS / 'ranker2'}"),
     repairer=RepairerRef(str(WEIGHTS / "repairer")),
     # The recipe's nucleus of 0.24 leaves a tiny model two different captions of 40, and ranking nothing to do.
-    sampling=Sampling(top_p=0.9, top_k=0, max_new_tokens=24, force_eos_probability=None, repetition_penalty=1.0),
+    sampling=Sampling(
+        top_p=0.9, top_k=0, max_new_tokens=24, force_eos_probability=None, repetition_penalty=1.0
+    ),
 )
 
 _LAION_COCO = Profile(
@@ -97,7 +101,9 @@ _LAION_IDLE_CAP = Profile(
     keep=1,
 )
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in (_EMBEDDED, _LAION_COCO, _LAION_IDLE_CAP)}
+PROFILES: dict[str, Profile] = {
+    profile.name: profile for profile in (_EMBEDDED, _LAION_COCO, _LAION_IDLE_CAP)
+}
 
 
 def get_profile(name: str) -> Profile:

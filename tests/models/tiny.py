@@ -21,10 +21,11 @@ from transformers import (
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]")
 PAD, SEP, BOS = 0, 3, 5
-WORDS = tuple(
+TEXT = (
     "a picture of the dog cat horse pizza couch beach grass snow street red blue two next to above below on in "
-    "front night table sitting standing and with man woman ball bus ##s ##ing ##ed . ' t don".split()
+    "front night table sitting standing and with man woman ball bus ##s ##ing ##ed . ' t don"
 )
+WORDS = tuple(TEXT.split(" "))
 
 
 def build_tiny_blip(directory: Path, *, seed: int = 0, sharpness: float = 6.0, layers: int = 2) -> Path:
@@ -64,7 +65,11 @@ def build_tiny_blip(directory: Path, *, seed: int = 0, sharpness: float = 6.0, l
         "layer_norm_eps": 1e-6,
     }
     config = BlipConfig(
-        text_config=text, vision_config=vision, projection_dim=32, image_text_hidden_size=32, tie_word_embeddings=False
+        text_config=text,
+        vision_config=vision,
+        projection_dim=32,
+        image_text_hidden_size=32,
+        tie_word_embeddings=False,
     )
     model = BlipForConditionalGeneration(config).eval()
     with torch.no_grad():
@@ -84,7 +89,13 @@ def build_tiny_clip(directory: Path, *, seed: int = 0, resnet: bool = False) -> 
     """A random CLIP as an open_clip local directory; the vision tower a ViT, or a ModifiedResNet."""
     torch.manual_seed(seed)
     vocabulary = {word: index for index, word in enumerate(("[PAD]", "[UNK]", "[BOS]", "[EOS]", *WORDS))}
-    vision: dict[str, object] = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8}
+    vision: dict[str, object] = {
+        "image_size": 32,
+        "layers": 2,
+        "width": 32,
+        "head_width": 16,
+        "patch_size": 8,
+    }
     if resnet:
         vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 4, "head_width": 16}
     config = {
@@ -104,9 +115,13 @@ def build_tiny_clip(directory: Path, *, seed: int = 0, resnet: bool = False) -> 
     }
     model = open_clip.CLIP(**config).eval()
     directory.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, directory / "open_clip_model.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, directory / "open_clip_model.safetensors"
+    )
     preprocess = {"size": 32, "interpolation": "bicubic", "resize_mode": "shortest"}
-    (directory / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
+    (directory / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess})
+    )
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -114,7 +129,11 @@ def build_tiny_clip(directory: Path, *, seed: int = 0, resnet: bool = False) -> 
         single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 2), ("[EOS]", 3)]
     )
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]", eos_token="[EOS]",
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        bos_token="[BOS]",
+        eos_token="[EOS]",
         model_max_length=20,
     ).save_pretrained(directory)
     return directory
@@ -125,8 +144,16 @@ def build_tiny_t5(directory: Path, *, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     vocabulary = {word: index for index, word in enumerate(("<pad>", "</s>", "<unk>", *WORDS))}
     config = T5Config(
-        vocab_size=len(vocabulary), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_decoder_layers=1, num_heads=4,
-        pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+        vocab_size=len(vocabulary),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=1,
+        num_decoder_layers=1,
+        num_heads=4,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
     )
     directory.mkdir(parents=True, exist_ok=True)
     T5ForConditionalGeneration(config).eval().save_pretrained(directory)
@@ -134,6 +161,10 @@ def build_tiny_t5(directory: Path, *, seed: int = 0) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=64,
     ).save_pretrained(directory)
     return directory
