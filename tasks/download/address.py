@@ -149,6 +149,15 @@ def is_public(address: str) -> bool:
     return not any(ip in block for block in _IPV4_NOT_PUBLIC)
 
 
+def is_literal(host: str) -> bool:
+    """Whether ``host`` (no brackets) is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def read_url(text: str, allow: AllowList, *, base: URL | None = None) -> Target:
     """Take a URL apart, check everything that can be checked without a lookup, and put it together for the
     client.
@@ -182,7 +191,7 @@ def read_url(text: str, allow: AllowList, *, base: URL | None = None) -> Target:
     if not allow.allows(host, port):
         if port in BAD_PORTS:
             raise UrlRefused(Reason.BLOCKED_PORT, f"port {port}")
-        if _is_literal(host) and not is_public(host):
+        if is_literal(host) and not is_public(host):
             raise UrlRefused(Reason.BLOCKED_ADDRESS, f"{host} is not a public address")
     bracketed = f"[{host}]" if ":" in host else host
     url = URL.build(
@@ -195,14 +204,6 @@ def read_url(text: str, allow: AllowList, *, base: URL | None = None) -> Target:
     return Target(url=url, host=host, port=port)
 
 
-def _is_literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _plain_host(host: str) -> str:
     """Lower-case ASCII host; IP addresses in their one plain form. Raises ``UrlRefused``."""
     if not host.isascii():
@@ -211,7 +212,7 @@ def _plain_host(host: str) -> str:
         except idna.IDNAError as error:
             raise UrlRefused(Reason.INVALID_URL, f"host name: {error}") from error
     host = host.lower().removesuffix(".")
-    if _is_literal(host):
+    if is_literal(host):
         return str(ipaddress.ip_address(host))
     if len(host) > 253 or not _HOST_NAME.fullmatch(host):
         raise UrlRefused(Reason.INVALID_URL, "host name has characters or a length that no name may have")

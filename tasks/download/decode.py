@@ -23,6 +23,11 @@ from tasks.download.sniff import DECODED, IMAGES_NOT_DECODED, sniff
 # one format keeps sizes predictable, where PNG takes three times the bytes and ten times the time on
 # photographs.
 _JPEG_QUALITY = 95
+# Passes over the picture that a progressive JPEG may ask for. Encoders make about 10; a file of a few kB can
+# ask for thousands, each as costly as a picture.
+_MAX_JPEG_SCANS = 100
+_START_OF_SCAN = b"\xff\xda"  # the encoded picture itself never contains it
+
 _AS_IT_CAME = frozenset({"JPEG", "PNG", "WEBP"})
 
 # Pillow's decoders meet hostile bytes; this is what they have been seen to raise, or may. MemoryError: for
@@ -93,6 +98,8 @@ def decode(body: bytes, content_encoding: str, limits: DownloadLimits) -> Pictur
         raise PictureRefused(Reason.UNSUPPORTED_FORMAT, kind)
     if kind not in DECODED:
         raise PictureRefused(Reason.NOT_AN_IMAGE, f"the content is {kind}, {len(data)} bytes")
+    if kind == "JPEG" and data.count(_START_OF_SCAN) > _MAX_JPEG_SCANS:
+        raise PictureRefused(Reason.UNDECODABLE_IMAGE, f"JPEG with {data.count(_START_OF_SCAN)} scans")
     try:
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
             _check_size(picture.size, limits)
@@ -120,9 +127,9 @@ def _store(picture: Image.Image, data: bytes, limits: DownloadLimits) -> Picture
     width, height = picture.size
     shrink = limits.stored_shortest_side / min(width, height)
     if shrink < 1 and picture.format in {"JPEG", "MPO"}:
-        # The JPEG decoder can scale by 1/2, 1/4 or 1/8 in the frequency domain, at a half to a third of the time.
-        # Asked for at least 1.5 times the final size, the result differs by 0.2 to 0.35 gray levels on average
-        # from decoding all of it; encoding the result costs 1.0 to 1.5.
+        # The JPEG decoder can scale by 1/2, 1/4 or 1/8 in the frequency domain, at a half to a third of the
+        # time. Asked for at least 1.5 times the final size, the result differs by 0.2 to 0.35 gray levels on
+        # average from decoding all of it; encoding the result costs 1.0 to 1.5.
         picture.draft(None, (round(width * shrink * 1.5), round(height * shrink * 1.5)))
     picture.load()
     turn = _orientation(picture)

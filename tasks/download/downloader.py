@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import aiohttp
-
 from tasks.download.address import AllowList, Target, UrlRefused, read_url
 from tasks.download.decode import PictureRefused, decode
-from tasks.download.fetch import Body, Failure, Redirect, fetch, open_session, resolve_ahead
+from tasks.download.fetch import Body, Client, Failure, Redirect
 from tasks.download.limits import DownloadLimits
 from tasks.download.resolver import Lookup, system_lookup
 from tasks.download.results import Downloaded, ImageRow, Reason, Refused
@@ -60,8 +58,8 @@ async def download_rows(
     """
     decoders = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
     try:
-        async with open_session(limits, lookup=lookup) as session:
-            await _Download(rows, limits, on_result, should_stop, session, decoders).run()
+        async with Client(limits, lookup=lookup) as client:
+            await _Download(rows, limits, on_result, should_stop, client, decoders).run()
     finally:
         decoders.shutdown(wait=True, cancel_futures=True)
 
@@ -75,14 +73,14 @@ class _Download:
         limits: DownloadLimits,
         on_result: OnResult,
         should_stop: Callable[[], bool] | None,
-        session: aiohttp.ClientSession,
+        client: Client,
         decoders: ThreadPoolExecutor,
     ) -> None:
         self._rows = iter(rows)
         self._limits = limits
         self._on_result = on_result
         self._should_stop = should_stop
-        self._session = session
+        self._client = client
         self._decoders = decoders
         self._allow = AllowList(limits.allow_hosts)
         self._queues = HostQueues(limits.per_host, limits.host_failures)
@@ -141,7 +139,14 @@ class _Download:
             self._alarm = None
         wake = self._queues.next_time()
         if wake is not None and not self._finished.done():
-            self._alarm = self._loop.call_at(wake, self._pump)
+            self._alarm = self._loop.call_at(wake, self._wake)
+
+    def _wake(self) -> None:
+        """``_pump`` for the event loop's own calls, which would only log what it raises."""
+        try:
+            self._pump()
+        except Exception as error:  # from the caller's rows or on_result: run() raises it
+            self._end(error)
 
     def _read_ahead(self) -> None:
         while not self._exhausted and self._unanswered < self._limits.lookahead_rows:
@@ -165,7 +170,7 @@ class _Download:
         if error is not None:
             self._end(error)
             return
-        self._pump()
+        self._wake()
 
     async def _serve(self, work: Work) -> None:
         """Make one request and act on its outcome; the host's place is free again before decoding starts."""
@@ -187,17 +192,15 @@ class _Download:
             await self._decode(work, outcome)
 
     async def _request(self, target: Target, spent_seconds: float) -> tuple[Body | Redirect | Failure, float]:
-        failure = await resolve_ahead(self._session, target)
+        failure = await self._client.resolve_ahead(target)
         if failure is not None:
             return failure, 0.0
         start = self._loop.time()
-        outcome = await fetch(
-            self._session, target, self._limits, self._limits.total_timeout_seconds - spent_seconds
-        )
+        outcome = await self._client.fetch(target, self._limits.total_timeout_seconds - spent_seconds)
         return outcome, self._loop.time() - start
 
     def _note_failure(self, host: str, failure: Failure) -> None:
-        if failure.answered:
+        if not failure.host_silent:
             self._queues.answered(host)
             if (
                 failure.retry_after_seconds

@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from tasks.download.address import AllowList, Target
+from tasks.download.address import AllowList, Target, is_literal
 from tasks.download.limits import DownloadLimits
 from tasks.download.resolver import AddressBlocked, CheckedResolver, Lookup, may_pass, system_lookup
 from tasks.download.results import Reason
@@ -68,115 +68,112 @@ class Failure:
     detail: str
     may_pass: bool = False
     """Another try may succeed."""
-    answered: bool = True
-    """The host said something in time: it is alive."""
+    host_silent: bool = False
+    """The host said nothing, or not in time: it may be dead for other rows too."""
     retry_after_seconds: float | None = None
     """The server's wish."""
 
 
-def open_session(limits: DownloadLimits, *, lookup: Lookup = system_lookup) -> aiohttp.ClientSession:
-    """A client whose every connection goes to an address that was checked.
+class Client:
+    """Requests whose every connection goes to an address that was checked. Create and use within one event
+    loop.
 
-    Call within an event loop, then close.
+    Use as ``async with Client(limits) as client``.
     """
-    resolver = CheckedResolver(
-        AllowList(limits.allow_hosts),
-        concurrency=limits.dns_concurrency,
-        timeout_seconds=limits.dns_timeout_seconds,
-        cache_seconds=limits.dns_cache_seconds,
-        lookup=lookup,
-    )
-    return aiohttp.ClientSession(
-        connector=_Connector(
-            resolver=resolver,
-            use_dns_cache=False,  # the resolver caches, and checks what it takes from there
-            limit=0,  # rows in flight are bounded by the caller
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            ssl=limits.verify_tls,
-        ),
-        headers={
-            "User-Agent": limits.user_agent_header,
-            "Accept": _ACCEPT,
-            "Accept-Encoding": "identity",
-        },
-        timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=limits.connect_timeout_seconds, sock_read=limits.read_timeout_seconds
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,  # a proxy would connect for us, to addresses that nobody checked
-        max_line_size=_MAX_HEADER_BYTES,
-        max_field_size=_MAX_HEADER_BYTES,
-    )
 
+    def __init__(self, limits: DownloadLimits, *, lookup: Lookup = system_lookup) -> None:
+        self._limits = limits
+        self._resolver = CheckedResolver(
+            AllowList(limits.allow_hosts),
+            concurrency=limits.dns_concurrency,
+            timeout_seconds=limits.dns_timeout_seconds,
+            cache_seconds=limits.dns_cache_seconds,
+            lookup=lookup,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=self._resolver,
+                use_dns_cache=False,  # the resolver caches, and checks what it takes from there
+                limit=0,  # rows in flight are bounded by the caller
+                keepalive_timeout=_KEEPALIVE_SECONDS,
+                ssl=limits.verify_tls,
+            ),
+            headers={
+                "User-Agent": limits.user_agent_header,
+                "Accept": _ACCEPT,
+                "Accept-Encoding": "identity",
+            },
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=limits.connect_timeout_seconds,
+                sock_read=limits.read_timeout_seconds,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,  # a proxy would connect for us, to addresses that nobody checked
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+        )
 
-class _Connector(aiohttp.TCPConnector):
-    """Closes its resolver with itself, which aiohttp does only for resolvers that it made."""
+    async def __aenter__(self) -> Client:
+        return self
 
-    async def close(self, *, abort_ssl: bool = False) -> None:
-        await super().close(abort_ssl=abort_ssl)
+    async def __aexit__(self, *exception: object) -> None:
+        await self._session.close()
         await self._resolver.close()
 
+    async def resolve_ahead(self, target: Target) -> Failure | None:
+        """Look the host up before the clock of ``fetch`` starts.
 
-async def fetch(
-    session: aiohttp.ClientSession, target: Target, limits: DownloadLimits, seconds_left: float
-) -> Body | Redirect | Failure:
-    """Request ``target`` once; ``seconds_left`` bounds it from connection to last byte.
-
-    Raises ``DownloadFailed`` only for this machine's own trouble (no file descriptors, no memory).
-    """
-    try:
-        async with asyncio.timeout(seconds_left):
-            async with session.get(target.url, allow_redirects=False) as response:
-                return await _read(response, limits)
-    except aiohttp.ConnectionTimeoutError:
-        detail = f"no connection within {limits.connect_timeout_seconds:g} s"
-        return Failure(Reason.CONNECT_TIMEOUT, detail, may_pass=True, answered=False)
-    except aiohttp.SocketTimeoutError:
-        detail = f"silent for {limits.read_timeout_seconds:g} s"
-        return Failure(Reason.READ_TIMEOUT, detail, may_pass=True, answered=False)
-    except TimeoutError:
-        detail = f"not finished after {limits.total_timeout_seconds:g} s"
-        return Failure(Reason.TOTAL_TIMEOUT, detail, may_pass=True, answered=False)
-    except aiohttp.ClientConnectorDNSError as error:
-        return _dns_failure(error.os_error)
-    except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-        return Failure(Reason.TLS_FAILED, _short(error), answered=False)
-    except aiohttp.ClientConnectorError as error:
-        _raise_local_trouble(error.os_error)
-        lost = isinstance(error.os_error, (ConnectionResetError, ConnectionAbortedError))
-        return Failure(Reason.CONNECT_FAILED, _short(error.os_error), may_pass=lost, answered=False)
-    except aiohttp.ClientPayloadError as error:
-        return Failure(Reason.INCOMPLETE_BODY, _short(error), may_pass=True)
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
-        if isinstance(error, OSError):
-            _raise_local_trouble(error)
-        return Failure(Reason.CONNECTION_LOST, _short(error), may_pass=True, answered=False)
-    except aiohttp.InvalidURL as error:
-        return Failure(Reason.INVALID_URL, _short(error))
-    except (aiohttp.ClientError, ValueError) as error:
-        # ValueError: what the header parser lets through when a server sends bytes that no header may have.
-        return Failure(Reason.BAD_RESPONSE, _short(error))
-
-
-async def resolve_ahead(session: aiohttp.ClientSession, target: Target) -> Failure | None:
-    """Look the host up before the clock of the request starts.
-
-    The answer is checked and stays cached for it.
-    """
-    connector = session.connector
-    if not isinstance(connector, _Connector) or _needs_no_lookup(target.host):
+        The answer stays cached and is checked again there.
+        """
+        if is_literal(target.host):
+            return None
+        try:
+            await self._resolver.resolve(target.host, target.port)
+        except OSError as error:
+            return _dns_failure(error)
         return None
-    try:
-        await connector._resolver.resolve(target.host, target.port)
-    except OSError as error:
-        return _dns_failure(error)
-    return None
 
+    async def fetch(self, target: Target, seconds_left: float) -> Body | Redirect | Failure:
+        """Request ``target`` once; ``seconds_left`` bounds it from connection to last byte.
 
-def _needs_no_lookup(host: str) -> bool:
-    # read_url refuses names that end in a number, so these are IP addresses, and checked by it.
-    return ":" in host or host[-1].isdigit()
+        Raises ``DownloadFailed`` only for this machine's own trouble (no file descriptors, no memory).
+        """
+        limits = self._limits
+        try:
+            async with asyncio.timeout(seconds_left):
+                async with self._session.get(target.url, allow_redirects=False) as response:
+                    return await _read(response, limits)
+        except aiohttp.ConnectionTimeoutError:
+            detail = f"no connection within {limits.connect_timeout_seconds:g} s"
+            return Failure(Reason.CONNECT_TIMEOUT, detail, may_pass=True, host_silent=True)
+        except aiohttp.SocketTimeoutError:
+            detail = f"silent for {limits.read_timeout_seconds:g} s"
+            return Failure(Reason.READ_TIMEOUT, detail, may_pass=True, host_silent=True)
+        except TimeoutError:
+            detail = f"not finished after {limits.total_timeout_seconds:g} s"
+            return Failure(Reason.TOTAL_TIMEOUT, detail, may_pass=True, host_silent=True)
+        except aiohttp.ClientConnectorDNSError as error:
+            return _dns_failure(error.os_error)
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            return Failure(Reason.TLS_FAILED, _short(error))
+        except aiohttp.ClientConnectorError as error:
+            _raise_local_trouble(error.os_error)
+            lost = isinstance(error.os_error, (ConnectionResetError, ConnectionAbortedError))
+            return Failure(Reason.CONNECT_FAILED, _short(error.os_error), may_pass=lost, host_silent=True)
+        except aiohttp.ClientPayloadError as error:
+            return Failure(Reason.INCOMPLETE_BODY, _short(error), may_pass=True)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+            if isinstance(error, OSError):
+                _raise_local_trouble(error)
+            return Failure(Reason.CONNECTION_LOST, _short(error), may_pass=True, host_silent=True)
+        except aiohttp.InvalidURL as error:
+            return Failure(Reason.INVALID_URL, _short(error))
+        except (aiohttp.ClientError, ValueError) as error:
+            # ValueError: what the header parser lets through when a server sends bytes that no header may
+            # have.
+            return Failure(Reason.BAD_RESPONSE, _short(error))
 
 
 async def _read(response: aiohttp.ClientResponse, limits: DownloadLimits) -> Body | Redirect | Failure:
@@ -241,7 +238,7 @@ def _dns_failure(error: OSError) -> Failure:
     if isinstance(error, AddressBlocked):
         return Failure(Reason.BLOCKED_ADDRESS, str(error))
     _raise_local_trouble(error)
-    return Failure(Reason.DNS_FAILED, _short(error), may_pass=may_pass(error), answered=False)
+    return Failure(Reason.DNS_FAILED, _short(error), may_pass=may_pass(error))
 
 
 def _raise_local_trouble(error: OSError) -> None:

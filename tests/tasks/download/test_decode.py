@@ -246,6 +246,16 @@ def test_damaged_files_are_refused_or_read_and_nothing_else(form: str):
     assert len(outcomes) > 1
 
 
+def test_jpegs_of_endless_scans_are_refused():
+    data = encoded(picture(), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    assert decode(data, "", LIMITS).image == data
+    with pytest.raises(PictureRefused) as refused:
+        decode(data[:start] + data[start:-2] * 200 + data[-2:], "", LIMITS)
+    assert refused.value.reason == Reason.UNDECODABLE_IMAGE
+    assert "scans" in refused.value.detail
+
+
 def test_png_text_bombs_are_refused():
     def chunk(name: bytes, content: bytes) -> bytes:
         return (

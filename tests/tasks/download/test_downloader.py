@@ -280,6 +280,38 @@ def test_a_rebinding_name_never_reaches_its_second_address(server: FaultServer):
     assert not server.hits
 
 
+def test_ipv6_loopback_is_reached_only_where_allowed():
+    with socket.socket(socket.AF_INET6) as listener:
+        try:
+            listener.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        listener.listen()
+        port = listener.getsockname()[1]
+        url = f"http://[::1]:{port}/dog.jpg"
+        refused = result_of(url, QUICK)
+        assert isinstance(refused, Refused)
+        assert refused.reason == Reason.BLOCKED_ADDRESS
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(reply(jpeg()))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert isinstance(
+            result_of(url, dataclasses.replace(QUICK, allow_hosts=(f"[::1]:{port}",))), Downloaded
+        )
+        thread.join()
+
+
+def test_a_missing_name_costs_one_lookup_and_keeps_its_reason():
+    results = with_names([f"http://missing.example/{n}" for n in range(30)], QUICK, {})
+    assert {r.reason for r in results if isinstance(r, Refused)} == {Reason.DNS_FAILED}
+
+
 def test_redirect_to_a_name_with_a_private_address(server: FaultServer):
     server.to("/a", "http://intern.example/dog.jpg")
     (result,) = with_names([server.url("/a")], limits_for(server), {"intern.example": [["192.168.1.1"]]})
@@ -482,6 +514,18 @@ def test_what_on_result_raises_comes_out(server: FaultServer):
         download_images(rows, limits_for(server), take)
     with pytest.raises(Full):
         download_images([ImageRow("0", "nonsense")], QUICK, take)
+
+
+def test_what_the_rows_raise_comes_out(server: FaultServer):
+    def rows() -> Iterator[ImageRow]:
+        for n in range(20):
+            yield ImageRow(str(n), server.url("/dog.jpg"))
+        raise LookupError("the input broke")
+
+    results: list[Result] = []
+    with pytest.raises(LookupError, match="the input broke"):
+        download_images(rows(), limits_for(server, lookahead_rows=4), results.append)
+    assert results
 
 
 def test_this_machines_own_trouble_is_no_rows_fault(server: FaultServer, monkeypatch: pytest.MonkeyPatch):
