@@ -76,7 +76,7 @@ def prefect_api(home: Path, meanwhile: Callable[[], object]) -> Iterator[str]:
         from prefect.logging.handlers import APILogHandler
 
         # What was logged last is still in this process; the server must be there to take it.
-        APILogHandler.flush()
+        APILogHandler().flush()
         os.environ.pop("PREFECT_API_URL", None)
         _end(server)
 

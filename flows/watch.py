@@ -57,10 +57,9 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     reader = StatusReader(config.out)
     before = reader.read() if plan_path(config.out).exists() else None
     clock = time.monotonic()
-    with watching(reader, console, before), prefect_api(config.out / "_run" / "prefect"):
-        from flows.caption_dataset import caption_dataset
-
-        done: dict[str, int] = caption_dataset(config)
+    api_home = config.out / "_run" / "prefect"
+    with watching(reader, console, before), prefect_api(api_home, meanwhile=_import_flow):
+        done = _import_flow()(config)
     after = reader.read()
     seconds = time.monotonic() - clock
     outcome = Outcome(

@@ -189,9 +189,11 @@ async def _started(request: web.Request, content: bytes) -> web.StreamResponse:
 def _endless(jpeg: bytes) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         response = await _started(request, jpeg[:100])
-        while True:
-            await asyncio.sleep(_DRIBBLE_SECONDS)
-            await response.write(b"\0")
+        with contextlib.suppress(ConnectionResetError):
+            while True:
+                await asyncio.sleep(_DRIBBLE_SECONDS)
+                await response.write(b"\0")
+        return response
 
     return serve
 
@@ -220,8 +222,10 @@ def _cut_off(jpeg: bytes) -> Handler:
 
 async def _flood(request: web.Request) -> web.StreamResponse:
     response = await _started(request, _FLOOD_CHUNK)
-    while True:
-        await response.write(_FLOOD_CHUNK)
+    with contextlib.suppress(ConnectionResetError):  # the reader has seen enough, as it should
+        while True:
+            await response.write(_FLOOD_CHUNK)
+    return response
 
 
 async def _serve(port: int) -> None:
