@@ -75,6 +75,7 @@ def build_tiny_blip(directory: Path, *, seed: int = 0, sharpness: float = 6.0, l
     with torch.no_grad():
         head = model.text_decoder.cls.predictions.decoder
         head.weight.mul_(sharpness / 4)
+        head.bias[SEP] += 2.5
         for number, layer in enumerate(model.text_decoder.bert.encoder.layer):
             # The image must matter, or all captions of a seed are alike.
             layer.crossattention.self.value.weight.mul_(3.0 if number else 2.0)
