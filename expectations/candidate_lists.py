@@ -40,7 +40,8 @@ def finalists_fit(captions: pa.Array, finalists: pa.Array) -> Flags:
     """Null, or between two and as many values as there are captions."""
     lengths = _lengths(finalists)
     is_null = np.asarray(pc.is_null(finalists).to_numpy(zero_copy_only=False), dtype=np.bool_)
-    return is_null | ((lengths >= 2) & (lengths <= _lengths(captions)))
+    fits = (lengths >= 2) & (lengths <= _lengths(captions))
+    return np.logical_or(is_null, fits)
 
 
 def without_duplicates(captions: pa.Array) -> Flags:
@@ -69,7 +70,9 @@ def value_at_match(captions: pa.Array, similarities: pa.Array, texts: pa.Array, 
     expected = np.full(len(texts), np.nan)
     expected[known] = numbers[(begins + place)[known]]
     given = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
-    return ~known | (expected == given) | (np.isnan(expected) & np.isnan(given))
+    same = (expected == given) | (np.isnan(expected) & np.isnan(given))
+    good: Flags = ~known | same
+    return good
 
 
 def repair_told(raw: pa.Array, repaired: pa.Array, repair: pa.Array) -> Flags:

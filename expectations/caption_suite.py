@@ -21,20 +21,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from expectations.gate import ExpectationOutcome, GateResult, GateThresholds, Scope, Severity
+from expectations.gate import ExpectationOutcome, GateResult, GateThresholds
 from expectations.schema import PUBLISHED, published_schema
-from expectations.style import style_checks, style_frame
+from expectations.style import style_frame
 
 if TYPE_CHECKING:
     import great_expectations as gx
 
-__all__ = ["ExpectationOutcome", "GateResult", "GateThresholds", "row_suite", "style_suite", "validate_table"]
+__all__ = ["ExpectationOutcome", "GateResult", "GateThresholds", "validate_table"]
 
 # Great Expectations keeps the current context and the registered metrics in module globals.
 _ONE_AT_A_TIME = threading.Lock()
-
-KEY_FORM = r"^\d{5,}-\d{9,}$"
-SHA256_FORM = r"^[0-9a-f]{64}$"
 
 
 def validate_table(table: pa.Table, thresholds: GateThresholds) -> GateResult:
@@ -58,265 +55,6 @@ def validate_table(table: pa.Table, thresholds: GateThresholds) -> GateResult:
         seconds=round(time.perf_counter() - started, 3),
         rows=table.num_rows,
     )
-
-
-def row_suite(thresholds: GateThresholds) -> gx.ExpectationSuite:
-    """The suite over the published columns. ``meta`` of each expectation: name, scope, why."""
-    import great_expectations as gx
-
-    from expectations import row_expectations as rows
-
-    t = thresholds
-    core = gx.expectations
-    return gx.ExpectationSuite(
-        name="published_rows",
-        expectations=[
-            core.ExpectColumnValuesToBeUnique(
-                column="key",
-                **_about(
-                    "duplicate_key",
-                    "partition",
-                    "critical",
-                    "Two rows with one key mean that a row was doubled or two inputs were mixed up.",
-                ),
-            ),
-            core.ExpectColumnValuesToMatchRegex(
-                column="key",
-                regex=KEY_FORM,
-                **_about(
-                    "malformed_key",
-                    "partition",
-                    "critical",
-                    "The key leads back to the input row: source file number and row number.",
-                ),
-            ),
-            rows.ExpectCaptionToHoldLetters(
-                column="top_caption",
-                **_about("empty_caption", "row", "critical", "A caption without a letter says nothing."),
-            ),
-            rows.ExpectCaptionWordsToBeBetween(
-                column="top_caption",
-                min_words=t.min_words,
-                **_about(
-                    "too_few_words",
-                    "row",
-                    "critical",
-                    f"Fewer than {t.min_words} words do not describe an image.",
-                ),
-            ),
-            rows.ExpectCaptionWordsToBeBetween(
-                column="top_caption",
-                max_words=t.max_words,
-                **_about(
-                    "too_many_words",
-                    "row",
-                    "critical",
-                    f"More than {t.max_words} words are rambling: COCO's 95th percentile is 15.",
-                ),
-            ),
-            rows.ExpectCaptionToBeFreeOfPrompt(
-                column="top_caption",
-                prompt=t.prompt,
-                **_about(
-                    "prompt_remains",
-                    "row",
-                    "critical",
-                    "The captioner's prompt is scaffolding, not caption: it was not stripped, or said again.",
-                ),
-            ),
-            rows.ExpectCaptionToBeFreeOfModelTokens(
-                column="top_caption",
-                **_about(
-                    "model_token_remains",
-                    "row",
-                    "critical",
-                    "Special tokens, word pieces and control characters are the tokenizer's, not language.",
-                ),
-            ),
-            rows.ExpectCaptionToBeFreeOfRepeatedWords(
-                column="top_caption",
-                **_about(
-                    "repeated_words",
-                    "row",
-                    "critical",
-                    "A word or pair of words that follows itself is the decoder going in circles; 0.14 % in COCO.",
-                ),
-            ),
-            rows.ExpectCaptionToBeFreeOfRepeatedTrigrams(
-                column="top_caption",
-                **_about(
-                    "repeated_trigram",
-                    "row",
-                    "critical",
-                    "'A hat on top of a hat on top of a hat': three words twice; 0.28 % in COCO.",
-                ),
-            ),
-            rows.ExpectCaptionToBeFreeOfFileNames(
-                column="top_caption",
-                **_about(
-                    "file_name",
-                    "row",
-                    "critical",
-                    "File names and addresses come from web text, not from what is seen.",
-                ),
-            ),
-            rows.ExpectCaptionNotToBeCutOff(
-                column="top_caption",
-                **_about(
-                    "cut_off",
-                    "row",
-                    "critical",
-                    "A caption that ends in an article or conjunction ran into the length limit.",
-                ),
-            ),
-            rows.ExpectCaptionToBeInLatinScript(
-                column="top_caption",
-                **_about(
-                    "other_script",
-                    "row",
-                    "warning",
-                    "Captions are English; other scripts are read off signs, or made up.",
-                ),
-            ),
-            rows.ExpectCaptionPunctuationToBeBalanced(
-                column="top_caption",
-                **_about(
-                    "broken_punctuation",
-                    "row",
-                    "warning",
-                    "Open brackets, odd quotes or doubled marks show what repair left undone.",
-                ),
-            ),
-            rows.ExpectCaptionToDifferFromAltText(
-                column_list=["top_caption", "TEXT"],
-                **_about(
-                    "caption_is_alt_text",
-                    "row",
-                    "info",
-                    "A caption that equals the alt-text adds nothing; many would mean mixed-up columns.",
-                ),
-            ),
-            rows.ExpectListValuesToBeCosines(
-                column="all_similarities",
-                **_about(
-                    "similarity_out_of_range", "row", "critical", "A cosine lies in [-1, 1], and is a number."
-                ),
-            ),
-            rows.ExpectListValuesToBeCosines(
-                column="finalist_similarities",
-                **_about(
-                    "finalist_similarity_out_of_range",
-                    "row",
-                    "critical",
-                    "A cosine lies in [-1, 1], and is a number.",
-                ),
-            ),
-            rows.ExpectListValuesToFall(
-                column="all_similarities",
-                **_about(
-                    "similarities_unsorted",
-                    "row",
-                    "critical",
-                    "Readers take the first alternative for the best: laion-coco sorts by falling similarity.",
-                ),
-            ),
-            rows.ExpectListsToBeEquallyLong(
-                column_list=["all_captions", "all_similarities"],
-                **_about(
-                    "lengths_differ",
-                    "row",
-                    "critical",
-                    "Captions and similarities are parallel lists: one too many shifts all that follow.",
-                ),
-            ),
-            rows.ExpectFinalistsToFitCandidates(
-                column_list=["all_captions", "finalist_similarities"],
-                **_about(
-                    "finalists_misfit",
-                    "row",
-                    "critical",
-                    "Finalists are the first of all_captions, and at least two, or there was nothing to choose.",
-                ),
-            ),
-            rows.ExpectListValuesToBeUnique(
-                column="all_captions",
-                **_about("duplicate_candidates", "row", "critical", "all_captions holds each text once."),
-            ),
-            rows.ExpectListToContainValue(
-                column_list=["all_captions", "top_caption_raw"],
-                **_about(
-                    "winner_not_a_candidate",
-                    "row",
-                    "critical",
-                    "The winner before repair is one of the candidates, or two rows were mixed up.",
-                ),
-            ),
-            rows.ExpectTopSimilarityToBeTheWinners(
-                column_list=["all_captions", "all_similarities", "top_caption_raw", "top_similarity"],
-                **_about(
-                    "wrong_top_similarity",
-                    "row",
-                    "critical",
-                    "top_similarity is the winner's own, or two rows were mixed up.",
-                ),
-            ),
-            rows.ExpectRepairToBeTold(
-                column_list=["top_caption_raw", "top_caption", "repair"],
-                **_about(
-                    "repair_untold",
-                    "row",
-                    "critical",
-                    "top_caption is the winner or its repair, and the column repair says which.",
-                ),
-            ),
-            core.ExpectColumnValuesToBeBetween(
-                column="image_width",
-                min_value=1,
-                **_about("impossible_width", "row", "critical", "An image that was seen has pixels."),
-            ),
-            core.ExpectColumnValuesToBeBetween(
-                column="image_height",
-                min_value=1,
-                **_about("impossible_height", "row", "critical", "An image that was seen has pixels."),
-            ),
-            core.ExpectColumnValuesToMatchRegex(
-                column="image_sha256",
-                regex=SHA256_FORM,
-                **_about(
-                    "malformed_image_hash",
-                    "row",
-                    "critical",
-                    "Takedown and deduplication look images up by their SHA-256.",
-                ),
-            ),
-        ],
-    )
-
-
-def style_suite(thresholds: GateThresholds) -> gx.ExpectationSuite:
-    """The suite over the style figures."""
-    import great_expectations as gx
-
-    kinds = {
-        "mean": gx.expectations.ExpectColumnMeanToBeBetween,
-        "sd": gx.expectations.ExpectColumnStdevToBeBetween,
-    }
-    return gx.ExpectationSuite(
-        name="style",
-        expectations=[
-            kinds[check.kind](
-                column=check.column,
-                min_value=check.minimum,
-                max_value=check.maximum,
-                **_about(check.name, "partition", check.severity, check.why),
-            )
-            for check in style_checks(thresholds)
-        ],
-    )
-
-
-def _about(name: str, scope: Scope, severity: Severity, why: str) -> dict[str, Any]:
-    return {"severity": severity, "meta": {"name": name, "scope": scope, "why": why}}
 
 
 def _judge_schema(table: pa.Table) -> Iterable[ExpectationOutcome]:
@@ -367,6 +105,8 @@ def _schema_fault(found: pa.Schema, wanted: pa.Schema) -> str | None:
 def _judge_rows(
     table: pa.Table, thresholds: GateThresholds
 ) -> tuple[list[ExpectationOutcome], dict[str, list[str]]]:
+    from expectations.suites import row_suite
+
     results: list[ExpectationOutcome] = []
     bad_rows: dict[str, list[str]] = {}
     for found in _run(_rows_frame(table), row_suite(thresholds), {"unexpected_index_column_names": ["key"]}):
@@ -395,6 +135,8 @@ def _judge_quarantine(bad: int, rows: int, thresholds: GateThresholds) -> Expect
 
 
 def _judge_style(table: pa.Table, thresholds: GateThresholds) -> list[ExpectationOutcome]:
+    from expectations.suites import style_suite
+
     found = _run(style_frame(table, thresholds), style_suite(thresholds), {})
     return [_outcome(result, table.num_rows) for result in found]
 
@@ -415,12 +157,19 @@ def _rows_frame(table: pa.Table) -> pd.DataFrame:
 def _run(frame: pd.DataFrame, suite: gx.ExpectationSuite, result_format: dict[str, Any]) -> Sequence[Any]:
     """Great Expectations' results for ``suite`` over ``frame``, in the suite's order."""
     import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
+    quiet = DataContextConfig(
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False),
+        store_backend_defaults=InMemoryStoreBackendDefaults(),
+    )
     with _ONE_AT_A_TIME:
-        context = gx.get_context(mode="ephemeral")
-        context.enable_analytics(False)
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        context = gx.get_context(mode="ephemeral", project_config=quiet)
         batch = (
             context.data_sources.add_pandas("partition")
             .add_dataframe_asset("rows")

@@ -31,6 +31,12 @@ _OTHER_SCRIPT = (
     r"[^\x{9}-\x{D}\x{20}-\x{7E}\x{A0}-\x{24F}\x{2010}-\x{2027}\x{2030}-\x{205E}\x{20A0}-\x{20BF}\x{FFFD}]"
 )
 
+# Of these alone English makes phrases that may well come twice: "a cow in front of a train in front of a wall".
+_FUNCTION_WORDS = (
+    "a an the and or with in on at of to by for from near next front behind top side back middle edge above below "
+    "under over beside between is are it its his her their that this two three four some pair couple group"
+)
+
 
 def word_counts(captions: pa.Array) -> npt.NDArray[np.int64]:
     """Words per caption, split at white space as COCO's figures are; 0 for null."""
@@ -93,8 +99,8 @@ def balanced_punctuation(captions: pa.Array) -> Flags:
 
 def free_of_repeated_words(captions: pa.Array) -> Flags:
     """No word, and no pair of words, follows itself: "a dog dog", "red bus red bus"."""
-    codes, rows, count = _word_codes(captions)
-    good = np.ones(count, dtype=np.bool_)
+    codes, rows, _ = _word_codes(captions)
+    good = np.ones(len(captions), dtype=np.bool_)
     if len(codes) > 1:
         good[rows[1:][(codes[1:] == codes[:-1]) & (rows[1:] == rows[:-1])]] = False
     if len(codes) > 3:
@@ -104,12 +110,13 @@ def free_of_repeated_words(captions: pa.Array) -> Flags:
 
 
 def free_of_repeated_trigrams(captions: pa.Array) -> Flags:
-    """No three words occur twice in a row's caption: "a hat on top of a hat on top of"."""
-    codes, rows, count = _word_codes(captions)
-    good = np.ones(count, dtype=np.bool_)
+    """No three words in a row occur twice: "a hat on top of a hat on top of a hat". One of them must carry meaning."""
+    codes, rows, words = _word_codes(captions)
+    good = np.ones(len(captions), dtype=np.bool_)
     if len(codes) < 4:
         return good
-    inside = rows[2:] == rows[:-2]
+    meaning = ~_flags(pc.is_in(words, value_set=pa.array(_FUNCTION_WORDS.split())))[codes]
+    inside = (rows[2:] == rows[:-2]) & (meaning[:-2] | meaning[1:-1] | meaning[2:])
     grams = np.stack([rows[2:], codes[:-2], codes[1:-1], codes[2:]], axis=1)[inside]
     order = np.lexsort(grams.T[::-1])
     grams = grams[order]
@@ -133,25 +140,29 @@ def vocabulary(captions: pa.Array) -> int:
 
 def _plain(captions: pa.Array) -> pa.Array:
     lowered = pc.utf8_lower(captions)
-    spaced = pc.replace_substring_regex(lowered, r"[^\p{L}\p{N}'\-]+", " ")
+    # The time 10:10 and the price 7.7 are one word each, no repeated ones.
+    joined = pc.replace_substring_regex(lowered, r"(\d)[:.,/](\d)", r"\1_\2")
+    spaced = pc.replace_substring_regex(joined, r"[^\p{L}\p{N}_'\-]+", " ")
     return pc.utf8_trim_whitespace(spaced)
 
 
-def _word_codes(captions: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """Every word of every caption as a number, the row of each, and how many rows there are."""
-    plain = pc.fill_null(_plain(captions), "")
-    words = pc.utf8_split_whitespace(plain)
+def _word_codes(captions: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pa.Array]:
+    """Every word of every caption as a number, the row of each, and the word of each number."""
+    words = pc.utf8_split_whitespace(pc.fill_null(_plain(captions), ""))
     flat = pc.list_flatten(words)
     rows = pc.list_parent_indices(words).to_numpy(zero_copy_only=False).astype(np.int64)
-    filled = np.asarray(pc.not_equal(flat, "").to_numpy(zero_copy_only=False), dtype=np.bool_)
+    filled = _flags(pc.not_equal(flat, ""))
     encoded = flat.dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes[filled], rows[filled], len(captions)
+    return codes[filled], rows[filled], encoded.dictionary
+
+
+def _flags(values: pa.Array) -> Flags:
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def _matches(captions: pa.Array, pattern: str, *, null: bool = True) -> Flags:
-    found = pc.fill_null(pc.match_substring_regex(captions, pattern), null)
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
+    return _flags(pc.fill_null(pc.match_substring_regex(captions, pattern), null))
 
 
 def _count(captions: pa.Array, text: str) -> npt.NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """The row checks as Great Expectations classes: each looks for one defect, in whole columns at once.
 
 The built-in length check looks at the text *form* of a list, and is silently wrong on list columns; for captions there
-is nothing built in. The frame that these are given holds Arrow-backed columns, so that the checks of ``caption_text`` and
+is nothing built in. The frame these are given holds Arrow-backed columns, so that the checks of ``caption_text`` and
 ``candidate_lists`` get them without a copy. Importing this module registers the metrics with Great Expectations.
 """
 
