@@ -13,12 +13,13 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
+from flows.models_cli import models_app
+
 app = App(
     name="cocoscribe",
     help="Caption web images at scale in the style of MS COCO: watched, gated, resumable.",
     version_flags=["--version"],
 )
-models_app = App(name="models", help="The models of the profiles: list, fetch, train, check.")
 app.command(models_app)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object as the last line.")]

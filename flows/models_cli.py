@@ -1,0 +1,135 @@
+"""``cocoscribe models``: what the profiles use, fetching it, and training the shipped family."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+models_app = App(name="models", help="The models of the profiles: list, fetch, train.")
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object as the last line.")]
+TrainedModel = Literal["captioner", "ranker1", "ranker2", "repairer"]
+
+
+@models_app.command(name="list")
+def list_models(*, json: Json = False) -> None:
+    """Show each profile's models and hyperparameters."""
+    from models.profiles import PROFILES
+
+    if json:
+        print(jsonlib.dumps({name: asdict(profile) for name, profile in PROFILES.items()}))
+        return
+    console = Console()
+    for profile in PROFILES.values():
+        console.print(f"[bold]{profile.name}[/bold]  {profile.description}", highlight=False)
+        table = Table(box=None, show_header=False, padding=(0, 2))
+        table.add_row("captioner", profile.captioner.source)
+        table.add_row("ranker 1", f"{profile.ranker1.name} {profile.ranker1.pretrained}")
+        if profile.ranker2:
+            table.add_row("ranker 2", f"{profile.ranker2.name} {profile.ranker2.pretrained}")
+        table.add_row("repairer", profile.repairer.source)
+        console.print(table)
+
+
+@models_app.command
+def fetch(profile: str) -> None:
+    """Download a profile's models into the hub's cache, for machines without network later.
+
+    Parameters
+    ----------
+    profile
+        Name of a profile.
+    """
+    from models.loading import fetch_from_hub, local_directory
+    from models.profiles import get_profile
+    from tasks.residents import resident_ranker
+
+    found = get_profile(profile)
+    console = Console()
+    for source, revision in (
+        (found.captioner.source, found.captioner.revision),
+        (found.repairer.source, found.repairer.revision),
+    ):
+        if local_directory(source) is None:
+            fetch_from_hub(source, revision)
+        console.print(f"{source}: here")
+    for ranker in filter(None, (found.ranker1, found.ranker2)):
+        resident_ranker(ranker)
+        console.print(f"{ranker.name} {ranker.pretrained}: here")
+
+
+@models_app.command
+def train(
+    model: TrainedModel,
+    *,
+    minutes: float,
+    out: Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    reference: Path | None = None,
+) -> None:
+    """Train one model of the embedded family on scenes that are rendered as it goes.
+
+    Needs the font Noto Color Emoji (Debian: fonts-noto-color-emoji). Model, checkpoint and learning curve are left
+    in --out; the model card (models/embedded/README.md) has the commands and seeds of the shipped ones.
+
+    Parameters
+    ----------
+    model
+        Which one.
+    minutes
+        CPU-minutes of one thread; a resumed run's earlier ones included.
+    out
+        Directory for the model (trained/MODEL).
+    resume
+        Go on from the checkpoint in --out; more minutes than before stretch the schedule.
+    seed
+        Of weights and scenes.
+    reference
+        COCO captions file (captions_val2017.json), for the repairer only.
+    """
+    import torch
+
+    from tasks.errors import UserError
+
+    target = out or Path("trained") / model
+    torch.set_num_threads(1)
+    if model == "repairer":
+        from models.embedded.train.repairer import train_repairer
+
+        if reference is None:
+            raise UserError("the repairer learns from COCO captions: --reference captions_val2017.json")
+        try:
+            train_repairer(target, minutes, reference, resume=resume, seed=seed)
+        except (ValueError, OSError) as reason:
+            raise UserError(str(reason)) from None
+    else:
+        _need_font()
+        if model == "captioner":
+            from models.embedded.train.captioner import train_captioner
+
+            train_captioner(target, minutes, resume, seed)
+        else:
+            from models.embedded.train.ranker import Training
+
+            training = Training(model, target, minutes, resume=resume, seed=seed)
+            training.run()
+            training.save()
+            training.curve.add(**training.try_out().figures())
+    Console().print(f"{model}: trained into {target}")
+
+
+def _need_font() -> None:
+    from models.embedded.world import FontMissing, font_path
+    from tasks.errors import UserError
+
+    try:
+        font_path()
+    except FontMissing as reason:
+        raise UserError(str(reason)) from None
