@@ -120,7 +120,8 @@ class Repairer:
             self._repairs.clear()
             new = list(dict.fromkeys(captions))
         ruled = {caption: apply_rules(caption) for caption in new}
-        answers = self._answers([text for text in dict.fromkeys(ruled.values()) if text])
+        written = [text for text in dict.fromkeys(ruled.values()) if text]
+        answers = self._answers(written) if written else {}
         for caption, text in ruled.items():
             self._repairs[caption] = self._judge(caption, text, answers.get(text))
         return [self._repairs[caption] for caption in captions]
