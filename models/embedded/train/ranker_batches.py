@@ -32,8 +32,8 @@ from models.embedded.world import (
 )
 
 HARD_NEGATIVES = 3
-# Most at the model's own size, the others shrunk by the same transform that inference uses.
-RENDER_SIZES = (96, 96, 96, 112, 128, 160, 192)
+# The model's own size, and larger ones shrunk by the same transform that inference uses; the demo's are 192.
+RENDER_SIZES = (96, 96, 112, 128, 160, 192, 192)
 # Relations and lists are where rankers are weak: more of them than the world's own share.
 KIND_SHARES = {"single": 0.28, "next": 0.2, "above": 0.18, "front": 0.18, "list": 0.16}
 IGNORED = -100  # torch's cross entropy skips it

@@ -17,6 +17,7 @@ from models.embedded.train.ranker_negatives import wrong_captions
 from models.embedded.world import HELD_OUT_SEED, captions, render, scenes
 
 CANDIDATES = 40
+RENDER_SIZE = 192  # as the demo's images are rendered
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def try_ranker(
     """The trial over the first ``number`` scenes of ``seed``; features are ``(n, dim)`` of length 1."""
     shown = scenes(seed, number)
     images = torch.cat(
-        [encode_images([render(s) for s in shown[at : at + 50]]) for at in range(0, number, 50)]
+        [encode_images([render(s, RENDER_SIZE) for s in shown[at : at + 50]]) for at in range(0, number, 50)]
     )
     truth = [captions(scene)[0] for scene in shown]
     rng = random.Random(f"ranker trial {seed}")

@@ -18,7 +18,6 @@ from models.embedded.train.ranker_batches import (
     make_batch,
     preprocessing,
 )
-from models.embedded.train.ranker_choices import judge_choices
 from models.embedded.train.ranker_model import EOS_ID, UNK_ID, build_tokenizer, encode_text, tokenize
 from models.embedded.train.ranker_negatives import look_alikes, wrong_captions
 from models.embedded.world import (
@@ -116,7 +115,7 @@ def test_tokenizer_takes_any_text() -> None:
     tokenizer = build_tokenizer(["a", "dog", "next", "to"])
     ids = tokenize(tokenizer, ["A Dog, next-to a DOG.", "zebra", "dog " * 60])
     assert ids.shape == (3, 32)
-    assert ids[0, :9].tolist() == tokenize(tokenizer, ["a dog next to a dog"])[0].tolist() + [0]
+    assert ids[0, :9].tolist() == [*tokenize(tokenizer, ["a dog next to a dog"])[0].tolist(), 0]
     assert UNK_ID in ids[1]
     assert ids[2, -1] == EOS_ID
 
@@ -151,25 +150,6 @@ def test_training_resumes_and_open_clip_loads_the_result(name: str, tmp_path, on
         torch.testing.assert_close(images, resumed.learner.encode_image(pictures)[0], atol=2e-3, rtol=0)
         own = encode_text(resumed.learner.clip, tokenize(resumed.tokenizer, texts))
         torch.testing.assert_close(features, own, atol=2e-3, rtol=0)
-
-
-def test_choices_are_judged_by_truth() -> None:
-    scene = make_scene(3, 9, "above")
-    right, other = captions(scene)[0], captions(make_scene(3, 10, "above"))[0]
-    choices = judge_choices(
-        [scene, scene],
-        [[other, right], [other + " today", other, right, right + " today"]],
-        [[0.1, 0.2], [0.4, 0.1, 0.3, 0.2]],
-        [[0.2, 0.1], [0.1, 0.3, 0.2, 0.9]],
-        keep=2,
-    )
-    assert choices.random_candidate == 0.5
-    assert choices.first_candidate == 0
-    assert choices.stage1 == 0.5  # the second scene's best is wrong
-    assert choices.stage2 == 0.5  # the first scene's is
-    assert choices.two_stages == 0.5  # of the two kept in the second scene, ranker 2 takes the right one
-    assert choices.kept == choices.possible == 1
-    assert choices.unique_candidates == 3
 
 
 def test_the_losses_fall(tmp_path, one_thread) -> None:
