@@ -194,11 +194,17 @@ def read_url(text: str, allow: AllowList, *, base: URL | None = None) -> Target:
         if is_literal(host) and not is_public(host):
             raise UrlRefused(Reason.BLOCKED_ADDRESS, f"{host} is not a public address")
     bracketed = f"[{host}]" if ":" in host else host
+    try:
+        # Bytes of a Location header that are not UTF-8 arrive as escaped surrogates and leave as they came.
+        path = quote(parts.path or "/", safe=_KEPT, errors="surrogateescape")
+        query = quote(parts.query, safe=_KEPT, errors="surrogateescape")
+    except UnicodeError as error:
+        raise UrlRefused(Reason.INVALID_URL, "not Unicode") from error
     url = URL.build(
         scheme=parts.scheme,
         authority=bracketed if port == default_port else f"{bracketed}:{port}",
-        path=quote(parts.path or "/", safe=_KEPT),
-        query_string=quote(parts.query, safe=_KEPT),
+        path=path,
+        query_string=query,
         encoded=True,
     )
     return Target(url=url, host=host, port=port)
@@ -209,7 +215,7 @@ def _plain_host(host: str) -> str:
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True).decode("ascii")
-        except idna.IDNAError as error:
+        except UnicodeError as error:  # idna's own errors among them
             raise UrlRefused(Reason.INVALID_URL, f"host name: {error}") from error
     host = host.lower().removesuffix(".")
     if is_literal(host):

@@ -22,6 +22,8 @@ from tasks.download.schedule import HostQueues, Work
 
 OnResult = Callable[[Downloaded | Refused], None]
 
+_DETAIL_CHARACTERS = 300
+
 # How often should_stop is asked while nothing else happens.
 _STOP_CHECK_SECONDS = 0.5
 
@@ -158,7 +160,7 @@ class _Download:
             try:
                 target = read_url(row.url, self._allow)
             except UrlRefused as refused:
-                self._deliver(Refused(row.key, refused.reason, refused.detail))
+                self._refuse(row, refused.reason, refused.detail)
             else:
                 self._queue(Work(row, target, target))
 
@@ -215,10 +217,10 @@ class _Download:
         wish = failure.retry_after_seconds or 0.0
         if not failure.may_pass or work.attempt >= self._limits.attempts:
             tried = f" ({work.attempt} attempts)" if work.attempt > 1 else ""
-            self._deliver(Refused(work.row.key, failure.reason, failure.detail + tried))
+            self._refuse(work.row, failure.reason, failure.detail + tried)
         elif wish > self._limits.max_retry_after_seconds:
             detail = f"{failure.detail}, retry after {wish:.0f} s"
-            self._deliver(Refused(work.row.key, Reason.RETRY_AFTER_TOO_LONG, detail))
+            self._refuse(work.row, Reason.RETRY_AFTER_TOO_LONG, detail)
         else:
             wait = self._limits.backoff_seconds * 2 ** (work.attempt - 1)
             wait = min(wait, self._limits.max_backoff_seconds) * random.uniform(0.5, 1.5)
@@ -229,12 +231,12 @@ class _Download:
     def _follow(self, work: Work, redirect: Redirect, spent_seconds: float) -> None:
         if work.redirects >= self._limits.max_redirects:
             detail = f"more than {self._limits.max_redirects}, the last to {redirect.location[:100]}"
-            self._deliver(Refused(work.row.key, Reason.TOO_MANY_REDIRECTS, detail))
+            self._refuse(work.row, Reason.TOO_MANY_REDIRECTS, detail)
             return
         try:
             target = read_url(redirect.location, self._allow, base=work.target.url)
         except UrlRefused as refused:
-            self._deliver(Refused(work.row.key, refused.reason, f"redirect: {refused.detail}"))
+            self._refuse(work.row, refused.reason, f"redirect: {refused.detail}")
             return
         self._queue(replace(work, target=target, redirects=work.redirects + 1, spent_seconds=spent_seconds))
 
@@ -244,7 +246,7 @@ class _Download:
                 self._decoders, decode, body.data, body.content_encoding, self._limits
             )
         except PictureRefused as refused:
-            self._deliver(Refused(work.row.key, refused.reason, refused.detail))
+            self._refuse(work.row, refused.reason, refused.detail)
             return
         self._deliver(
             Downloaded(
@@ -260,7 +262,12 @@ class _Download:
 
     def _refuse_unreachable(self, work: Work) -> None:
         why = self._queues.given_up(work.target.host)
-        self._deliver(Refused(work.row.key, Reason.HOST_UNREACHABLE, f"{work.target.host}: {why}"))
+        self._refuse(work.row, Reason.HOST_UNREACHABLE, f"{work.target.host}: {why}")
+
+    def _refuse(self, row: ImageRow, reason: Reason, detail: str) -> None:
+        # Servers choose parts of these texts: keep them short, on one line and fit for any file and terminal.
+        plain = "".join(c if c.isprintable() else "?" for c in " ".join(detail.split()))
+        self._deliver(Refused(row.key, reason, plain[:_DETAIL_CHARACTERS]))
 
     def _deliver(self, result: Downloaded | Refused) -> None:
         self._unanswered -= 1

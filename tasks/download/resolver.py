@@ -33,7 +33,10 @@ class LookupTimeout(OSError):
 
 def system_lookup(host: str) -> Sequence[str]:
     """The operating system's resolver, with its search rules and /etc/hosts; blocks."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    # Bytes: names are ASCII already, and Python's own conversion raises UnicodeError on some of them.
+    found = socket.getaddrinfo(
+        host.encode("ascii"), None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    )
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

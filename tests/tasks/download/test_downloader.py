@@ -6,11 +6,14 @@ import asyncio
 import dataclasses
 import errno
 import io
+import random
+import re
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -482,6 +485,49 @@ def test_large_pictures_are_shrunk(server: FaultServer):
     assert isinstance(result, Downloaded)
     assert (result.width, result.height) == (1600, 1200)
     assert min(Image.open(io.BytesIO(result.image)).size) == 128
+
+
+def test_any_answer_ends_as_a_result(server: FaultServer):
+    rng = random.Random(7)
+    heads = [content for path, content in server.fixed.items() if len(content) < 5000]
+    for n in range(150):
+        content = bytearray(rng.choice(heads))
+        for _ in range(rng.choice((1, 2, 5))):
+            content[rng.randrange(min(len(content), 120))] = rng.choice((0, 10, 13, 32, 48, 58, 128, 255))
+        server.fixed[f"/fuzz{n}"] = bytes(content) + b"\r\n\r\nConnection: close"
+    odd = [
+        b"",
+        b"\r\n",
+        b"HTTP/1.1 200\r\n\r\n",
+        b"HTTP/1.1 999 x\r\n\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 -1 x\r\n\r\n",
+    ]
+    for n, content in enumerate(odd):
+        server.fixed[f"/odd{n}"] = content + b"Connection: close"
+    paths = [*(f"/fuzz{n}" for n in range(150)), *(f"/odd{n}" for n in range(len(odd)))]
+    results = results_of(
+        [server.url(path) for path in paths], limits_for(server, attempts=1, host_failures=999)
+    )
+    assert len(results) == len(paths)
+    assert all(result.detail.isprintable() for result in results if isinstance(result, Refused))
+
+
+@pytest.mark.parametrize("location", ["/\xe4\xff", "http://\xe4\xff/", "http://\x00/", "\x80"])
+def test_locations_of_odd_bytes(server: FaultServer, location: str):
+    server.fixed["/a"] = f"HTTP/1.1 302 x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode(
+        "latin-1"
+    )
+    result = result_of(server.url("/a"), limits_for(server))
+    assert isinstance(result, Refused)
+    assert result.reason in {Reason.INVALID_URL, Reason.HTTP_NOT_FOUND, Reason.BAD_RESPONSE}
+    assert result.detail.isprintable()
+
+
+def test_every_reason_is_documented():
+    text = Path(__file__).parents[3].joinpath("docs", "download.md").read_text()
+    documented = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(documented) == sorted(Reason)
 
 
 # --- ends that are not normal ---------------------------------------------------------------------
