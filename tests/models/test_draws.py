@@ -101,19 +101,10 @@ def test_the_end_s_probability_is_the_raw_softmax() -> None:
 
 @pytest.mark.parametrize("u", [0.0, 1 - 2.0**-53])
 def test_the_outermost_numbers_draw_the_outermost_tokens_of_the_nucleus(u: float) -> None:
+    logits = torch.tensor([[0.0, 5.0, 5.0, -3.0, 5.0, 1.0]])
     seen = torch.zeros((1, 1), dtype=torch.long)
-    token = draw(logits, seen, np.array([0]), np.array([0]), rules, 9, 0, np.array([u]))
     rules = Rules.of(Sampling(candidates=1, top_p=0.9, top_k=0, repetition_penalty=1.0, max_new_tokens=3))
-    token = draw(
-        logits,
-        torch.zeros((1, 1), dtype=torch.long),
-        np.array([0]),
-        np.array([0]),
-        rules,
-        9,
-        0,
-        np.array([u]),
-    )
+    token = draw(logits, seen, np.array([0]), np.array([0]), rules, 9, 0, np.array([u]))
     assert token.tolist() == [1 if u == 0 else 4]
 
 
