@@ -95,6 +95,8 @@ class _Download:
 
     async def run(self) -> None:
         watch = self._loop.create_task(self._watch()) if self._should_stop else None
+        if watch:
+            watch.add_done_callback(self._served)
         try:
             self._pump()
             await self._finished

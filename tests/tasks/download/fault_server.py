@@ -44,6 +44,7 @@ class FaultServer:
         self.at_once: Counter[str] = Counter()
         self.most_at_once: Counter[str] = Counter()
         self.port = 0
+        self.closes: set[str] = set()
         self.fixed: dict[str, bytes] = {
             "/dog.jpg": reply(pictures.jpeg()),
             "/404": reply(status="404 Not Found"),
@@ -140,7 +141,7 @@ class FaultServer:
                         content = self.fixed.get(route, self.fixed["/404"])
                         writer.write(content)
                         await writer.drain()
-                        if b"Connection: close" in content or not content.startswith(b"HTTP"):
+                        if route in self.closes or b"Connection: close" in content or content[:4] != b"HTTP":
                             break
                 finally:
                     self.at_once[route] -= 1

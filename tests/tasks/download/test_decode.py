@@ -140,6 +140,25 @@ def test_large_pictures_are_shrunk_to_their_shortest_side(form: str, size: tuple
     assert result.width / result.height == pytest.approx(size[0] / size[1], rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("mode", "form"), [("CMYK", "JPEG"), ("L", "JPEG"), ("P", "PNG"), ("RGBA", "PNG"), ("L", "PNG")]
+)
+def test_large_pictures_of_other_modes(mode: str, form: str):
+    result = opened(
+        decode(encoded(picture((1400, 1000), mode), form), "", DownloadLimits(stored_shortest_side=100))
+    )
+    assert (result.mode, result.size) == ("RGB", (140, 100))
+    left, right = result.getpixel((20, 50)), result.getpixel((120, 50))
+    assert left != right
+
+
+def test_multi_picture_jpegs_of_phones_are_read():
+    data = encoded(picture(), "MPO", save_all=True, append_images=[picture((32, 32))])
+    result = opened(decode(data, "", LIMITS))
+    assert (result.size, result.format) == ((64, 48), "JPEG")
+    assert close(result.getpixel((10, 20)), RED)
+
+
 def test_shrunk_sideways_picture():
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -494,7 +494,7 @@ def test_any_answer_ends_as_a_result(server: FaultServer):
         content = bytearray(rng.choice(heads))
         for _ in range(rng.choice((1, 2, 5))):
             content[rng.randrange(min(len(content), 120))] = rng.choice((0, 10, 13, 32, 48, 58, 128, 255))
-        server.fixed[f"/fuzz{n}"] = bytes(content) + b"\r\n\r\nConnection: close"
+        server.fixed[f"/fuzz{n}"] = bytes(content)
     odd = [
         b"",
         b"\r\n",
@@ -504,7 +504,7 @@ def test_any_answer_ends_as_a_result(server: FaultServer):
         b"HTTP/1.1 -1 x\r\n\r\n",
     ]
     for n, content in enumerate(odd):
-        server.fixed[f"/odd{n}"] = content + b"Connection: close"
+        server.fixed[f"/odd{n}"] = content
     paths = [*(f"/fuzz{n}" for n in range(150)), *(f"/odd{n}" for n in range(len(odd)))]
     results = results_of(
         [server.url(path) for path in paths], limits_for(server, attempts=1, host_failures=999)
@@ -560,6 +560,14 @@ def test_what_on_result_raises_comes_out(server: FaultServer):
         download_images(rows, limits_for(server), take)
     with pytest.raises(Full):
         download_images([ImageRow("0", "nonsense")], QUICK, take)
+
+
+def test_what_should_stop_raises_comes_out(server: FaultServer):
+    def broken() -> bool:
+        raise LookupError("no mark")
+
+    with pytest.raises(LookupError, match="no mark"):
+        download_images([ImageRow("0", server.url("/silent"))], limits_for(server), print, should_stop=broken)
 
 
 def test_what_the_rows_raise_comes_out(server: FaultServer):
