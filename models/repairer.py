@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
+from models.device import run_in_batches
 from models.loading import local_directory, model_fingerprint, one_line_errors, torch_dtype
 from models.repair_case import mark_case, unmark_case
 from models.repair_guard import refusal
@@ -56,6 +57,15 @@ class _Answer:
     finished: bool = True
 
 
+@dataclass(frozen=True)
+class _Item:
+    """A text in tokens: as the model's input, and as its answer if nothing is to change."""
+
+    text: str
+    source: list[int]
+    draft: list[int]
+
+
 class Repairer:
     """Repairs captions; equal captions give equal repairs, whatever else is in the batch."""
 
@@ -76,11 +86,11 @@ class Repairer:
         self.tokenizer = tokenizer
         self.instruction = instruction if "{}" in instruction else instruction + "{}"
         self.case_marker = case_marker
-        self.margin = margin
+        self._repairs: dict[str, Repair] = {}
+        self._margin = margin
         self.known_words = known_words
         self.fingerprint = fingerprint
         self.batch_captions = batch_captions
-        self._repairs: dict[str, Repair] = {}
 
     @classmethod
     def load(
@@ -97,9 +107,11 @@ class Repairer:
             directory = local_directory(source)
             name = str(directory) if directory else source
             tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
-            # dtype is named because half-precision files would otherwise load in half precision.
+            # dtype is named because half-precision files would otherwise load in half precision. T5 overflows in
+            # float16 (it was trained in bfloat16), so that is not what it gets.
+            torch_type = torch_dtype("bfloat16" if dtype == "float16" else dtype)
             model = AutoModelForSeq2SeqLM.from_pretrained(
-                name, revision=revision, dtype=torch_dtype(dtype), use_safetensors=True
+                name, revision=revision, dtype=torch_type, use_safetensors=True
             )
             fingerprint = model_fingerprint(source, revision)
         settings: dict[str, Any] = getattr(model.config, "cocoscribe", {})
@@ -112,6 +124,16 @@ class Repairer:
             known_words=_read_words(directory),
             fingerprint=fingerprint,
         )
+
+    @property
+    def margin(self) -> float | None:
+        """Nats by which an answer must be likelier than the caption as it was; None lets every answer pass."""
+        return self._margin
+
+    @margin.setter
+    def margin(self, margin: float | None) -> None:
+        self._margin = margin
+        self._repairs.clear()
 
     def repair(self, captions: Sequence[str]) -> list[Repair]:
         """One repair per caption, in order."""
@@ -141,16 +163,16 @@ class Repairer:
 
     def _answers(self, texts: list[str]) -> dict[str, _Answer]:
         """The model's greedy answer to each text; none for a text that its vocabulary cannot write."""
-        sources = {text: self._tokens(self.instruction.replace("{}", self._written(text))) for text in texts}
-        drafts = {text: self._tokens(self._written(text)) for text in texts}
         unknown = self.tokenizer.unk_token_id
-        known = [text for text in texts if unknown is None or unknown not in drafts[text]]
-        known.sort(key=lambda text: len(sources[text]))
-        answers: dict[str, _Answer] = {}
-        for start in range(0, len(known), self.batch_captions):
-            batch = known[start : start + self.batch_captions]
-            answers.update(self._answer_batch(batch, [sources[t] for t in batch], [drafts[t] for t in batch]))
-        return answers
+        items = [
+            _Item(text, self._tokens(self.instruction.replace("{}", self._written(text))), draft)
+            for text in texts
+            if unknown not in (draft := self._tokens(self._written(text)))
+        ]
+        # Of like length, so that little is padded.
+        items.sort(key=lambda item: len(item.source))
+        answers, self.batch_captions = run_in_batches(items, self._answer_batch, self.batch_captions)
+        return {item.text: answer for item, answer in zip(items, answers, strict=True)}
 
     def _written(self, text: str) -> str:
         return mark_case(text) if self.case_marker else text
@@ -164,29 +186,26 @@ class Repairer:
         return ids
 
     @torch.inference_mode()
-    def _answer_batch(
-        self, texts: list[str], sources: list[list[int]], drafts: list[list[int]]
-    ) -> dict[str, _Answer]:
+    def _answer_batch(self, items: Sequence[_Item]) -> list[_Answer]:
         """Check the texts themselves as answers; write out those where the model prefers something else."""
-        inputs, mask = self._padded(sources)
+        inputs, mask = self._padded([item.source for item in items])
         encoded = self.model.get_encoder()(input_ids=inputs, attention_mask=mask).last_hidden_state
-        labels, written = self._padded([self._without_start(draft) for draft in drafts])
-        start = labels.new_full((len(texts), 1), self.model.config.decoder_start_token_id)
+        labels, written = self._padded([self._without_start(item.draft) for item in items])
+        start = labels.new_full((len(items), 1), self.model.config.decoder_start_token_id)
         logits = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
             attention_mask=mask,
             decoder_input_ids=torch.cat([start, labels[:, :-1]], dim=1),
         ).logits
         same = ((logits.argmax(-1) == labels) | (written == 0)).all(dim=1)
-        answers = {
-            text: _Answer(text, 0.0) for text, agreed in zip(texts, same.tolist(), strict=True) if agreed
-        }
+        answers = [_Answer(item.text, 0.0) for item in items]
         others = (~same).nonzero().flatten()
         if len(others):
             likelihood = (_log_likelihood(logits, labels) * written).sum(dim=1)
             lengths = written.sum(dim=1)
             wanted = self._write(encoded[others], mask[others], lengths[others], likelihood[others])
-            answers.update(zip([texts[row] for row in others.tolist()], wanted, strict=True))
+            for row, answer in zip(others.tolist(), wanted, strict=True):
+                answers[row] = answer
         return answers
 
     def _write(

