@@ -10,6 +10,8 @@ from importlib.resources.abc import Traversable
 
 SIZE_PIXELS = 192
 """Side of a bundled scene: larger than what the embedded models see, as images of the web are."""
+PLAIN_SCENES = 240
+"""So many scenes, the first, fill plain rows; the ones after them are for odd images."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class BundledScene:
     """Name of its JPEG in the bundle."""
     seed: int
     index: int
-    """``models.embedded.world.make_scene(seed, index)`` is the scene."""
+    kind: str | None
+    """``models.embedded.world.make_scene(seed, index, kind)`` is the scene."""
     alt_text: str
     caption: str
     """A true caption, the plainest of several."""

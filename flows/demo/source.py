@@ -13,13 +13,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.demo.bundle import SIZE_PIXELS, BundledScene, bundled_scenes
+from flows.demo.bundle import PLAIN_SCENES, SIZE_PIXELS, BundledScene, bundled_scenes
 from flows.demo.faults import FAULTS, PUBLISHED, Fault, healthy
 from flows.demo.server import odd_scene
 from tasks.stages import replacing
 
-PLAIN_SCENES = 240
-"""The first scenes of the bundle fill the plain rows; the last ones are for the odd images."""
 DEFAULT_ROWS = PLAIN_SCENES + len(FAULTS)
 
 _COLUMNS: list[tuple[str, pa.DataType]] = [

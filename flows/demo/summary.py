@@ -106,7 +106,7 @@ def judge(rows: list[Example]) -> Truth:
     for row in rows:
         number = int(row.key.partition("-")[2])
         if (scene := scene_of_row(number)) is not None:
-            scores.append(score(row.caption, make_scene(scene.seed, scene.index)))
+            scores.append(score(row.caption, make_scene(scene.seed, scene.index, scene.kind)))
     return Truth(
         rows=len(scores),
         objects=sum(s.objects for s in scores),

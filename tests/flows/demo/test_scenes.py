@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from flows.demo.bundle import SIZE_PIXELS, bundled_scenes, folder, jpeg_of
+from flows.demo.bundle import PLAIN_SCENES, SIZE_PIXELS, bundled_scenes, folder, jpeg_of
 from flows.demo.faults import healthy
-from flows.demo.scenes import SCENES, build_bundle
-from flows.demo.source import PLAIN_SCENES
+from flows.demo.scenes import EASY_SCENES, build_bundle
 from models.embedded import world
 
 
 def test_bundle_is_whole_small_and_of_its_size():
     scenes = bundled_scenes()
-    assert len(scenes) == SCENES >= PLAIN_SCENES + len(healthy())
+    assert len(scenes) == PLAIN_SCENES + EASY_SCENES
+    assert len(healthy()) <= EASY_SCENES
     assert PLAIN_SCENES >= 200
     contents = [jpeg_of(scene) for scene in scenes]
     assert sum(map(len, contents)) < 1_700_000
@@ -29,7 +29,7 @@ def test_bundle_is_whole_small_and_of_its_size():
 def test_bundle_belongs_to_this_version_of_the_world():
     for bundled in bundled_scenes():
         assert bundled.seed == world.DEMO_SEED
-        scene = world.make_scene(bundled.seed, bundled.index)
+        scene = world.make_scene(bundled.seed, bundled.index, bundled.kind)
         remake = "the world has changed: run 'python -m flows.demo.scenes'"
         assert world.captions(scene)[0] == bundled.caption, remake
         assert world.alt_text(scene) == bundled.alt_text, remake
@@ -41,7 +41,7 @@ def test_remade_scenes_are_the_shipped_ones(tmp_path: Path):
     except world.FontMissing as reason:
         pytest.skip(str(reason))
     (tmp_path / "99999.jpg").write_bytes(b"left by a larger bundle")
-    size = build_bundle(tmp_path, scenes=3)
+    size = build_bundle(tmp_path, plain=3, easy=0)
     assert size == sum(path.stat().st_size for path in tmp_path.iterdir())
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "00000.jpg",

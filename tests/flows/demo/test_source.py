@@ -6,11 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from expectations.schema import LAION_COCO
-from flows.demo.bundle import bundled_scenes
+from flows.demo.bundle import PLAIN_SCENES, bundled_scenes
 from flows.demo.faults import FAULTS, healthy
 from flows.demo.source import (
     DEFAULT_ROWS,
-    PLAIN_SCENES,
     scene_of_row,
     source_table,
     write_source,
