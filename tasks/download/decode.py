@@ -162,7 +162,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
-    """RGB; transparency on white; 16-bit and float gray levels scaled, not cut."""
+    """RGB; transparency on white; 16 bits of gray scaled, not cut."""
     if picture.mode == "RGB" and not picture.has_transparency_data:
         return picture
     if picture.mode.startswith("I;16") or picture.mode == "I":

@@ -50,13 +50,12 @@ async def download_rows(
     should_stop: Callable[[], bool] | None = None,
     lookup: Lookup = system_lookup,
 ) -> None:
-    """Download every row; call ``on_result`` exactly once for each, in order of completion, from the loop's
-    thread.
+    """Download every row; call ``on_result`` exactly once for each, as they end, from the loop's thread.
 
     ``should_stop`` is asked about twice a second; once it says yes, what is in flight is dropped and the call
     returns: the rows without a result are then simply not done. Raises ``DownloadFailed`` for this machine's
-    own trouble, and what ``on_result`` raises; nothing is in flight any more when it does. ``lookup``
-    resolves names (tests replace it).
+    own trouble, and what the caller's rows and functions raise; nothing is in flight any more when it does.
+    ``lookup`` resolves names (tests replace it).
     """
     decoders = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="decode")
     try:

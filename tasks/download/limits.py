@@ -9,9 +9,10 @@ from tasks.download.address import AllowList
 
 @dataclass(frozen=True)
 class DownloadLimits:
-    """Limits of one call. Memory is bounded by them: at most ``concurrency * max_bytes`` of bodies (1 GiB)
-    and ``decode_threads`` pictures of ``max_pixels`` being decoded. Raises ValueError for values that cannot
-    work.
+    """Limits of one call; raises ValueError for values that cannot work.
+
+    They bound memory: at most ``concurrency * max_bytes`` of bodies (1 GiB) and ``decode_threads`` pictures of
+    ``max_pixels`` being decoded.
     """
 
     connect_timeout_seconds: float = 5.0
