@@ -8,26 +8,25 @@ The dataset flow plans the run, opens a cluster, takes a bounded window of parti
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import show_dataset
 from flows.caption_partition import on_cluster
 from flows.cluster import Cluster, open_cluster
 from flows.config import RunConfig
-from flows.settings import identify_models, stage_settings, write_run_files
-from tasks.errors import CaptionPipelineError, UserError
-from tasks.partition_state import is_settled
+from flows.settings import identify_models, unsettled, write_run_files
+from tasks.errors import CaptionPipelineError
 from tasks.plan import plan_run
 from tasks.report import build_report
-from tasks.stages import Job, try_lock
+from tasks.stages import Job, only_run
+from tasks.status import StatusReader
 
 # Partitions under way per worker: one on its device, one or two in download and bookkeeping.
 PARTITIONS_PER_WORKER = 2
@@ -47,14 +46,13 @@ def caption_dataset(config: RunConfig) -> dict[str, int]:
     with only_run(config.out):
         planned = plan(list(config.sources), config.out, config.plan)
         write_run_files(config, models)
-        run_digest = stage_settings(config, models).publish.run_digest
-        open_jobs = [job for job in planned.jobs(config.out) if not is_settled(job, run_digest)]
+        open_jobs = unsettled(planned, config, models)
         failed: dict[str, str] = {}
         if open_jobs:
             with open_cluster(config.workers, config.scheduler) as cluster:
                 failed = caption_partitions(open_jobs, cluster)
-        if open_jobs or not (config.out / "reports" / "index.html").exists():
-            report(config.out)
+        report(config.out)
+        show_dataset(StatusReader(config.out).read(), config.out)
     if failed:
         first, why = next(iter(failed.items()))
         raise CaptionPipelineError(
@@ -88,16 +86,3 @@ def caption_partitions(jobs: list[Job], cluster: Cluster) -> dict[str, str]:
     finally:
         # After Ctrl-C nobody waits for the partitions under way: their files say where they stand.
         threads.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def only_run(out: Path) -> Iterator[None]:
-    """Hold ``OUT/_run/lock`` for the block: two runs on one output would undo each other's work."""
-    try:
-        lock = try_lock(out / "_run" / "lock")
-    except OSError as reason:
-        raise UserError(f"cannot write to {out}: {reason.strerror}") from None
-    if lock is None:
-        raise UserError(f"another run is at work in {out}; wait for it or give another --out")
-    with lock:
-        yield

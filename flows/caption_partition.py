@@ -16,6 +16,7 @@ from prefect import Task, flow
 from prefect.futures import PrefectFuture
 from prefect_dask import DaskTaskRunner
 
+from flows.artifacts import show_failure, show_partition
 from flows.cluster import DEVICE
 from flows.settings import read_config, read_models, stage_settings
 from tasks.caption import caption
@@ -50,13 +51,15 @@ def caption_partition(out: str, partition: str) -> dict[str, Any]:
     validated = stage(validate, job, repaired, settings.validate)
     published = stage(publish, job, validated, settings.publish)
 
-    stages = (downloaded, captioned, ranked, repaired, validated, published)
     try:
-        _first_failure_first(*stages)
+        first_failure_first(downloaded, captioned, ranked, repaired, validated, published)
     except Exception as reason:
         mark_failed(job, reason)
+        show_failure(partition, str(reason))
         raise
-    return read_state(job) or {}
+    state = read_state(job) or {}
+    show_partition(state)
+    return state
 
 
 def stage(step: Task[..., StageRecord], job: Job, *inputs: Any) -> PrefectFuture[StageRecord]:
@@ -80,7 +83,7 @@ def find_job(out: Path, partition: str) -> Job:
     return plan.job(out, int(number))
 
 
-def _first_failure_first(*stages: PrefectFuture[StageRecord]) -> None:
-    # In DAG order: what follows a failed stage only says that it could not start.
-    for stage in stages:
-        stage.result()
+def first_failure_first(*stages: PrefectFuture[StageRecord]) -> None:
+    """Wait for all; raise the first error in DAG order: what follows a failed stage only says that it never began."""
+    for future in stages:
+        future.result()

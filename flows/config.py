@@ -59,7 +59,9 @@ class RunConfig(BaseModel):
     workers: int | None = Field(
         None, ge=1, description="Dask worker processes; one per GPU or core if not given"
     )
-    scheduler: str | None = Field(default=None, description="address of a running Dask scheduler, tcp://host:8786")
+    scheduler: str | None = Field(
+        default=None, description="address of a running Dask scheduler, tcp://host:8786"
+    )
 
     def resolve_profile(self) -> Profile:
         """The profile with this run's sampling. Raises UserError in one line."""

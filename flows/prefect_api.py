@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.errors import CaptionPipelineError
@@ -33,30 +34,47 @@ _ENVIRONMENT = {
 _START_TIMEOUT_SECONDS = 90
 
 
-def prepare_environment() -> None:
-    """Set what Prefect reads at import: call it before Prefect is imported and before worker processes start."""
+@dataclass(frozen=True)
+class Api:
+    """Where Prefect is: the user's server, or one that this run brings."""
+
+    url: str
+    port: int | None
+    """Of our own server; None where the user has one."""
+
+
+def choose_api() -> Api:
+    """Decide on the Prefect API and put it, with telemetry off, into the environment, for children too.
+
+    Prefect reads the environment when it is imported: call this before.
+    """
     os.environ.update({"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"})
     # Prefect's lines would tear the progress display apart; they go to the API and can be read in the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    if url := os.environ.get("PREFECT_API_URL"):
+        return Api(url, None)
+    port = _free_port()
+    os.environ["PREFECT_API_URL"] = url = f"http://127.0.0.1:{port}/api"
+    return Api(url, port)
 
 
 @contextlib.contextmanager
-def prefect_api(home: Path, meanwhile: Callable[[], object]) -> Iterator[str]:
-    """The address of a Prefect API: the user's where one is set, else a server of our own until the block ends.
+def prefect_api(api: Api, out: Path, meanwhile: Callable[[], object]) -> Iterator[None]:
+    """Have the chosen API there for the block; our own server is started, and ended after the block.
 
     ``meanwhile`` is called once, while the server starts: both take seconds. It may import Prefect.
     """
-    if url := os.environ.get("PREFECT_API_URL"):
+    if api.port is None:
         meanwhile()
-        yield url
+        yield
         return
+    home = out / "_run" / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     with (home / "server.log").open("ab") as log:
-        port = _free_port()
         server = subprocess.Popen(
             [
                 *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
-                *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"),
+                *("--host", "127.0.0.1", "--port", str(api.port), "--log-level", "error", "--lifespan", "on"),
             ],
             env={**os.environ, **_ENVIRONMENT, "PREFECT_HOME": str(home)},
             stdin=subprocess.DEVNULL,
@@ -66,18 +84,15 @@ def prefect_api(home: Path, meanwhile: Callable[[], object]) -> Iterator[str]:
             process_group=0,
             preexec_fn=_die_with_parent,
         )
-    url = f"http://127.0.0.1:{port}/api"
-    os.environ["PREFECT_API_URL"] = url
     try:
         meanwhile()
-        _wait_until_up(server, url, home / "server.log")
-        yield url
+        _wait_until_up(server, api.url, home / "server.log")
+        yield
     finally:
         from prefect.logging.handlers import APILogHandler
 
         # What was logged last is still in this process; the server must be there to take it.
         APILogHandler().flush()
-        os.environ.pop("PREFECT_API_URL", None)
         _end(server)
 
 

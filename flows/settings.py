@@ -14,10 +14,12 @@ from models.profiles import Profile
 from tasks.caption import CaptionSettings
 from tasks.download.stage import DownloadSettings
 from tasks.errors import UserError
+from tasks.partition_state import is_settled
+from tasks.plan import Plan
 from tasks.publish import PublishSettings
 from tasks.rank import RankSettings
 from tasks.repair import RepairSettings
-from tasks.stages import digest_of, write_json
+from tasks.stages import Job, digest_of, write_json
 from tasks.validate import ValidateSettings
 
 
@@ -82,6 +84,12 @@ def stage_settings(config: RunConfig, models: dict[str, dict[str, str | None]]) 
         keep_images=config.keep_images,
     )
     return StageSettings(download, caption, rank, repair, validate, publish)
+
+
+def unsettled(plan: Plan, config: RunConfig, models: dict[str, dict[str, str | None]]) -> list[Job]:
+    """The partitions that are not published, whole, under these settings."""
+    run_digest = stage_settings(config, models).publish.run_digest
+    return [job for job in plan.jobs(config.out) if not is_settled(job, run_digest)]
 
 
 def write_run_files(config: RunConfig, models: dict[str, dict[str, str | None]]) -> None:

@@ -24,9 +24,10 @@ from rich.progress import (
 from rich.text import Text
 
 from flows.config import RunConfig
+from flows.prefect_api import choose_api, prefect_api
 from tasks.errors import CaptionPipelineError, UserError
-from tasks.plan import inspect_run, plan_path
-from tasks.stages import STAGES, write_json
+from tasks.plan import Plan, inspect_run, plan_path
+from tasks.stages import STAGES, refuse_second_run, write_json
 from tasks.status import RunStatus, StatusReader
 
 _POLL_SECONDS = 0.5
@@ -50,15 +51,15 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
 
     Raises what the flow raises: UserError, ModelError, CaptionPipelineError.
     """
-    inspect_run(list(config.sources), config.out, config.plan)
-    from flows.prefect_api import prefect_api, prepare_environment
-
-    prepare_environment()
+    planned = inspect_run(list(config.sources), config.out, config.plan)
+    refuse_second_run(config.out)
     reader = StatusReader(config.out)
     before = reader.read() if plan_path(config.out).exists() else None
+    api = choose_api()
+    if before and before.complete and _nothing_to_do(planned, config):
+        return Outcome(before, 0, 0, 0.0)
     clock = time.monotonic()
-    api_home = config.out / "_run" / "prefect"
-    with watching(reader, console, before), prefect_api(api_home, meanwhile=_import_flow):
+    with watching(reader, console, before), prefect_api(api, config.out, meanwhile=_import_flow):
         done = _import_flow()(config)
     after = reader.read()
     seconds = time.monotonic() - clock
@@ -70,8 +71,14 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     return outcome
 
 
+def _nothing_to_do(planned: Plan, config: RunConfig) -> bool:
+    # Imports Prefect, which reads its settings from the environment then: after choose_api().
+    from flows.settings import identify_models, unsettled
+
+    return not unsettled(planned, config, identify_models(config.resolve_profile()))
+
+
 def _import_flow() -> Callable[[RunConfig], dict[str, int]]:
-    """Prefect reads its settings when it is imported: after they are set."""
     from flows.caption_dataset import caption_dataset
 
     return caption_dataset

@@ -34,7 +34,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.schema import rejected_schema
-from tasks.errors import CaptionPipelineError
+from tasks.errors import CaptionPipelineError, UserError
 
 STAGES: tuple[str, ...] = ("download", "caption", "rank", "repair", "validate", "publish")
 
@@ -370,13 +370,28 @@ def _stage_lock(job: Job, stage: str) -> Iterator[None]:
         yield
 
 
-def try_lock(path: Path) -> BinaryIO | None:
-    """Take the lock at ``path`` for this process; None if somebody else holds it. The caller keeps the file open."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("ab")
+@contextlib.contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Hold ``OUT/_run/lock`` for the block: two runs on one output would undo each other's work."""
+    path = out / "_run" / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as reason:
+        raise UserError(f"cannot write to {out}: {reason.strerror}") from None
+    with file:
+        _lock_or_refuse(file, out)
+        yield
+
+
+def refuse_second_run(out: Path) -> None:
+    """Raise UserError where another process is at work in ``out``; takes nothing and writes nothing."""
+    with contextlib.suppress(FileNotFoundError), (out / "_run" / "lock").open("rb") as file:
+        _lock_or_refuse(file, out)
+
+
+def _lock_or_refuse(file: BinaryIO, out: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
-        return None
-    return file
+        raise UserError(f"another run is at work in {out}; wait for it, or give another --out") from None

@@ -10,17 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.errors import GenerationFailed
+from tasks.errors import GenerationFailed, UserError
 from tasks.stages import (
     Job,
     StageOutput,
     StageRecord,
     complete_stage,
     digest_of,
+    only_run,
     read_record,
+    refuse_second_run,
     rejected_path,
     table_path,
-    try_lock,
     write_atomically,
 )
 
@@ -176,13 +177,14 @@ def test_writes_are_whole_or_not_there(tmp_path: Path) -> None:
 
 
 def test_the_lock_is_for_one(tmp_path: Path) -> None:
-    held = try_lock(tmp_path / "lock")
-    assert held is not None
-    assert try_lock(tmp_path / "lock") is None
-    held.close()
-    again = try_lock(tmp_path / "lock")
-    assert again is not None
-    again.close()
+    refuse_second_run(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with only_run(tmp_path):
+        with pytest.raises(UserError, match="another run is at work"):
+            refuse_second_run(tmp_path)
+        with pytest.raises(UserError, match="another run is at work"), only_run(tmp_path):
+            raise AssertionError("two runs at once")
+    refuse_second_run(tmp_path)
 
 
 def test_digests_do_not_depend_on_order_of_keys(tmp_path: Path) -> None:
