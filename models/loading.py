@@ -62,12 +62,12 @@ def model_fingerprint(source: str, revision: str | None = None) -> str:
     directory = local_directory(source)
     if directory is None:
         return f"{source}@{revision or 'main'}"
-    files = sorted(p for p in directory.rglob("*") if p.suffix in _MODEL_FILES and p.is_file())
+    files = sorted(p for p in directory.iterdir() if p.suffix in _MODEL_FILES and p.is_file())
     if not any(p.suffix == ".safetensors" for p in files):
         raise ModelError(f"{directory}: no .safetensors file there; save the model with save_pretrained")
     whole = hashlib.sha256()
     for path in files:
-        whole.update(path.relative_to(directory).as_posix().encode() + b"\0" + _file_digest(path))
+        whole.update(path.name.encode() + b"\0" + _file_digest(path))
     return whole.hexdigest()
 
 

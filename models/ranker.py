@@ -87,7 +87,6 @@ class Ranker:
             tokenizer = open_clip.get_tokenizer(name)
         return cls(model, preprocess, tokenizer, fingerprint)
 
-    @torch.inference_mode()
     def similarities(
         self, images: Sequence[Image.Image], captions: Sequence[Sequence[str]]
     ) -> list[list[float]]:
@@ -103,6 +102,7 @@ class Ranker:
         found = iter(cosines.tolist())
         return [[next(found) for _ in texts] for texts in captions]
 
+    @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Unit features ``(images, features)``."""
 
@@ -114,6 +114,7 @@ class Ranker:
         found, self._images_at_once = run_in_batches(images, encode, self._images_at_once)
         return _stacked(found)
 
+    @torch.inference_mode()
     def encode_captions(
         self, captions: Sequence[str]
     ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], dict[str, int]]:

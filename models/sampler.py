@@ -23,10 +23,10 @@ from transformers import BlipTextLMHeadModel, DynamicCache, EncoderDecoderCache
 from models.draws import Bools, Doubles, Ints, Rules, draw, end_probabilities, uniforms
 from models.sampling import Sampling
 
-# A batch is split in two when padding would make up more than this share of the forwarded places, and no sooner than
-# this many places could be saved: a forward pass has a price of its own.
-_PADDING_SHARE = 0.3
-_PADDING_PLACES = 24
+# A batch is split in two when that saves this share of the forwarded places, and this many of them: a forward pass
+# has a price of its own, some 50 places (the interpreter's time in a small model, reading the weights in a large one).
+_PADDING_SHARE = 0.2
+_PADDING_PLACES = 96
 
 
 @dataclass

@@ -175,7 +175,8 @@ def test_fewer_candidates_are_the_first_of_more(
 
 def test_groups_split_where_padding_costs_and_drop_ended_images() -> None:
     assert [g.tolist() for g in _groups(np.array([5, 5, 5]))] == [[0, 1, 2]]
-    assert [g.tolist() for g in _groups(np.array([40, 2, 1, 38]))] == [[1, 2], [0, 3]]
+    assert [g.tolist() for g in _groups(np.array([40, 2, 1, 38, 3, 1]))] == [[1, 2, 4, 5], [0, 3]]
+    assert [g.tolist() for g in _groups(np.array([40, 2, 1, 38]))] == [[0, 1, 2, 3]]
     assert [g.tolist() for g in _groups(np.array([3, 0, 4, 3, 4]))] == [[0, 1, 2, 3, 4]]
     assert [g.tolist() for g in _groups(np.array([3, 0, 0, 3]))] == [[0, 3]]
 
