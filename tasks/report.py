@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from expectations.gate import COCO_WORDS_MEAN, COCO_WORDS_SD
@@ -57,6 +58,18 @@ class StageLine:
         return self.rows_in / self.seconds if self.seconds else 0.0
 
 
+@dataclass(frozen=True)
+class GateVerdict:
+    """The gate over the whole run, in three numbers."""
+
+    stopped: int
+    """Partitions that a critical check of the whole partition stopped (at least: of the check that stopped most)."""
+    quarantined: int
+    """Rows of published partitions."""
+    warnings: int
+    """Expectations of severity warning that failed in some partition."""
+
+
 def build_report(out: Path) -> Path:
     """Write report and card of the run in ``out`` as it stands; returns the report's path.
 
@@ -91,6 +104,7 @@ def _templates() -> Environment:
         decimals=lambda number, digits=2: f"{number:.{digits}f}",
         words=lambda text: str(text).replace("_", " "),
         cell=table_cell,
+        arrow_type=arrow_type,
     )
     return environment
 
@@ -115,7 +129,7 @@ def _context(out: Path, figures: RunFigures) -> dict[str, Any]:
         "versions": identity.get("versions", {}),
         "stages": _stage_lines(figures),
         "gate": gate,
-        "gate_counts": {severity: _failing(gate, severity) for severity in _SEVERITIES},
+        "verdict": _verdict(figures, gate),
         "charts": _charts(figures),
         "rejected": sorted(figures.rejected.items(), key=lambda item: (-item[1], item[0])),
         "columns": PUBLISHED,
@@ -125,8 +139,13 @@ def _context(out: Path, figures: RunFigures) -> dict[str, Any]:
     }
 
 
-def _failing(gate: list[GateFigures], severity: str) -> int:
-    return sum(g.severity == severity and g.partitions_failed > 0 for g in gate)
+def _verdict(figures: RunFigures, gate: list[GateFigures]) -> GateVerdict:
+    stopping = [g for g in gate if g.severity == "critical" and g.scope == "partition"]
+    return GateVerdict(
+        stopped=max((g.partitions_failed for g in stopping), default=0),
+        quarantined=sum(rows for (stage, _), rows in figures.rejected.items() if stage == "validate"),
+        warnings=sum(g.severity == "warning" and g.partitions_failed > 0 for g in gate),
+    )
 
 
 def _stage_lines(figures: RunFigures) -> list[StageLine]:
@@ -214,6 +233,13 @@ def duration(seconds: float) -> str:
 def moment(iso: str | None) -> str:
     """An ISO 8601 moment (UTC) to the minute."""
     return datetime.fromisoformat(iso).strftime("%Y-%m-%d %H:%M UTC") if iso else "unknown"
+
+
+def arrow_type(kind: pa.DataType) -> str:
+    """A column's type as people say it: list<string>, not list<item: string>."""
+    if pa.types.is_dictionary(kind):
+        return f"{kind.value_type} (dictionary)"
+    return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)
 
 
 def table_cell(text: object) -> str:

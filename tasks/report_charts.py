@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-WIDTH, HEIGHT = 440, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 8, 26, 42
+WIDTH, HEIGHT = 440, 264
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 8, 40, 42
 """Margins in SVG units: room for the labels."""
 
 
