@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, BlipConfig, BlipForConditionalGeneration
 
 from models.device import items_that_fit, run_in_batches, to_device
 from models.loading import ModelError, local_directory, model_fingerprint, one_line_errors, torch_dtype
+from models.quantised import INT8, quantised
 from models.sampler import sample
 from models.sampling import Sampling
 from models.vision_attention import use_fused_attention
@@ -61,8 +62,14 @@ class Captioner:
     def load(
         cls, source: str, *, device: str = "cpu", dtype: str = "float32", revision: str | None = None
     ) -> Captioner:
-        """Load from a directory or the hub; ModelError, in one line, where that fails or the model is not BLIP's."""
+        """Load from a directory or the hub; ModelError, in one line, where that fails or the model is not BLIP's.
+
+        ``dtype``: ``float32``, ``float16``, ``bfloat16``, or ``int8`` for a CPU (see :mod:`models.quantised`).
+        """
         fingerprint = model_fingerprint(source, revision)
+        if dtype == INT8:
+            model = cls.load(source, device=device, revision=revision)
+            return cls(quantised(model._model, device), model._tokenizer, f"{fingerprint}-{INT8}")
         where = str(local_directory(source) or source)
         with one_line_errors(source):
             config, _ = BlipConfig.get_config_dict(where, revision=revision)
@@ -90,10 +97,26 @@ class Captioner:
         if len(images) != len(keys):
             raise ValueError(f"{len(images)} images, {len(keys)} keys")
         pairs = list(zip(images, keys, strict=True))
-        found, self._images_at_once = run_in_batches(
-            pairs, lambda batch: self._caption_batch(batch, sampling), self._fitting(sampling)
-        )
+        fitting = self._fitting(sampling)
+        found, fitted = run_in_batches(pairs, lambda batch: self._caption_batch(batch, sampling), fitting)
+        if fitted < fitting:
+            self._images_at_once = fitted
         return found
+
+    def first_logits(self, images: Sequence[Image.Image], prompt: str) -> torch.Tensor:
+        """``(images, vocabulary)`` float32 on the CPU, after the prompt: what two devices can be compared by."""
+        ids = torch.tensor([self._prompt_ids(prompt)] * len(images), device=self._model.device)
+        with torch.inference_mode():
+            decoder = self._model.text_decoder
+            logits = decoder(input_ids=ids, encoder_hidden_states=self._see(images), logits_to_keep=1).logits
+        return logits[:, -1].float().cpu()
+
+    def _see(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Vision states ``(images, patches, width)``."""
+        pixels = torch.from_numpy(np.stack([preprocess(image, self._image_size) for image in images]))
+        on_device = to_device(pixels, self._model.device, self._model.dtype)
+        states: torch.Tensor = self._model.vision_model(pixel_values=on_device).last_hidden_state
+        return states
 
     def _fitting(self, sampling: Sampling) -> int:
         """Images at once: vision states, and keys and values of patches and candidates in every decoder layer."""
@@ -108,14 +131,10 @@ class Captioner:
     def _caption_batch(
         self, batch: Sequence[tuple[Image.Image, str]], sampling: Sampling
     ) -> list[list[Candidate]]:
-        pixels = np.stack([preprocess(image, self._image_size) for image, _ in batch])
+        images, keys = [image for image, _ in batch], [key for _, key in batch]
         prompt = self._prompt_ids(sampling.prompt)
         with torch.inference_mode():
-            device_pixels = to_device(torch.from_numpy(pixels), self._model.device, self._model.dtype)
-            states = self._model.vision_model(pixel_values=device_pixels).last_hidden_state
-            drawn = sample(
-                self._model.text_decoder, states, [key for _, key in batch], prompt, sampling, self._end
-            )
+            drawn = sample(self._model.text_decoder, self._see(images), keys, prompt, sampling, self._end)
         texts = self._texts({ids for candidates in drawn for ids in candidates}, prompt, len(sampling.prompt))
         return [_unique(candidates, texts) for candidates in drawn]
 
