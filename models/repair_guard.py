@@ -44,7 +44,7 @@ _PROMPTS = re.compile(
     r"(?:a|an)? ?(?:picture|photo|image) of\b|(?:correct|fix|rewrite|repair|grammar|sentence|caption)\b.*:|instruction",
     re.IGNORECASE,
 )
-_MIN_SPELLED = 4
+_MIN_SPELLED, _LONGEST_PHRASE = 4, 8
 
 
 def refusal(before: str, after: str, known_words: Collection[str] = ()) -> str | None:
@@ -65,11 +65,7 @@ def refusal(before: str, after: str, known_words: Collection[str] = ()) -> str |
     added = Counter(word for word in new if word in _LIGHT) - Counter(word for word in old if word in _LIGHT)
     if added.total() > _MAX_LIGHT_ADDED:
         return "too many small words"
-    return _content_refusal(
-        [word for word in old if word not in _LIGHT],
-        [word for word in new if word not in _LIGHT],
-        known_words,
-    )
+    return _content_refusal(old, [word for word in new if word not in _LIGHT], known_words)
 
 
 def _words(text: str) -> list[str]:
@@ -77,22 +73,44 @@ def _words(text: str) -> list[str]:
 
 
 def _content_refusal(old: list[str], new: list[str], known_words: Collection[str]) -> str | None:
-    """Content words must come in their order; those left out must be said elsewhere."""
-    place = 0
+    """Content words ``new`` must come in the order of ``old`` (all words); those left out were said twice."""
+    content = [place for place, word in enumerate(old) if word not in _LIGHT]
+    used: list[int] = []
     for word in new:
-        found = next((i for i in range(place, len(old)) if _matches(old[i], word, known_words)), None)
+        later = (place for place in content if not used or place > used[-1])
+        found = next((place for place in later if _matches(old[place], word, known_words)), None)
         if found is None:
-            moved = any(_matches(earlier, word, known_words) for earlier in old[:place])
+            moved = any(_matches(old[place], word, known_words) for place in content)
             return "moved words" if moved else "invented words"
-        if not all(_said(skipped, new, known_words) for skipped in old[place:found]):
-            return "dropped words"
-        place = found + 1
-    return None if all(_said(left, new, known_words) for left in old[place:]) else "dropped words"
+        used.append(found)
+    left_out = set(content) - set(used)
+    return (
+        None
+        if all(_repeats(old, place) or _stuck(old[place], known_words) for place in left_out)
+        else "dropped words"
+    )
 
 
-def _said(word: str, words: list[str], known_words: Collection[str]) -> bool:
-    if any(_matches(word, other, known_words) for other in words):
-        return True
+def _repeats(words: list[str], place: int) -> bool:
+    """Whether the word is part of a phrase that comes twice in a row, or twice with "and" between."""
+    for length in range(1, _LONGEST_PHRASE + 1):
+        for start in range(max(0, place - length + 1), place + 1):
+            phrase = words[start : start + length]
+            for gap in (0, 1):
+                after, before = start + length + gap, start - length - gap
+                if words[after : after + length] == phrase and words[after - gap : after] in ([], ["and"]):
+                    return True
+                if (
+                    before >= 0
+                    and words[before : before + length] == phrase
+                    and words[start - gap : start] in ([], ["and"])
+                ):
+                    return True
+    return False
+
+
+def _stuck(word: str, known_words: Collection[str]) -> bool:
+    """Whether the word is two small words stuck together: "ona"."""
     return word not in known_words and any(
         word[:i] in _LIGHT and word[i:] in _LIGHT for i in range(1, len(word))
     )

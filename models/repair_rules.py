@@ -39,6 +39,7 @@ _LAST_BEFORE_ARTICLE = _words("in on at to by for from near next under over into
 # A title of fewer words may be a name; small words get no capital within a sentence.
 _MIN_TITLE_WORDS = 4
 _SMALL = _words("a an the in on of with at to by for and is are next from near")
+_OF_PLACE = _words("in on at of with under over above below near next behind beside against to from by")
 _CLOSED = frozenset(".!?")
 _SPECIAL_TOKEN = re.compile(
     r"\[(?:unk|sep|cls|pad|mask|unused\d+|enc|dec)\]|</?s>|<pad>|<unk>", re.IGNORECASE
@@ -173,6 +174,22 @@ def _repeated_phrases(text: str) -> str:
     return " ".join(words)
 
 
+def _repeated_after_and(text: str) -> str:
+    """ "on the beach and on the beach" -> "on the beach"; "a dog and a dog" may be two dogs."""
+    words = text.split(" ")
+    keys = [re.sub(r"[^\w']", "", word).lower() for word in words]
+    for length in range(min(8, (len(words) - 1) // 2), 1, -1):
+        for start in range(len(words) - 2 * length):
+            joint = start + length
+            if (
+                keys[start] in _OF_PLACE
+                and keys[joint] == "and"
+                and keys[start:joint] == keys[joint + 1 : joint + 1 + length]
+            ):
+                return " ".join(words[:start] + words[joint + 1 :])
+    return text
+
+
 def _cut_off(text: str) -> str:
     """A caption cut at the length limit loses the words that cannot end it: "a dog on a beach with a"."""
     if text[-1:] in _CLOSED:
@@ -243,6 +260,7 @@ RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("punctuation", _punctuation),
     ("repeated words", _repeated_words),
     ("repeated phrases", _repeated_phrases),
+    ("repeated after and", _repeated_after_and),
     ("cut off", _cut_off),
     ("case", _case),
     ("articles", _articles),

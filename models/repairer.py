@@ -1,6 +1,6 @@
 """The repairer: grammar and punctuation of captions, by plain rules, then a T5 model behind a guard.
 
-    caption -> rules -> T5 -> guard -> rules' text, or the model's where the guard lets it pass
+    caption -> rules and spelling -> T5 -> guard -> rules' text, or the model's where the guard lets it pass
 
 Any T5 of `transformers` works: the embedded one, a grammar model from the hub, T0 with an instruction. Since most
 captions come back as they were, the caption itself is checked as the model's answer in one forward pass; only where the
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,8 +24,9 @@ from models.loading import local_directory, model_fingerprint, one_line_errors, 
 from models.repair_case import mark_case, unmark_case
 from models.repair_guard import refusal
 from models.repair_rules import apply_rules, bare
+from models.repair_spelling import Speller
 
-# Beside an embedded model's weights: lower-case words, one a line, that are no misspellings.
+# Beside an embedded model's weights: how often words were seen. A model without it mends no spelling by rule.
 WORDS_FILE = "words.txt"
 BATCH_CAPTIONS = 64
 # An answer may be this much longer than the caption, in tokens, before it is given up.
@@ -77,7 +77,7 @@ class Repairer:
         instruction: str = "",
         case_marker: bool = False,
         margin: float | None = None,
-        known_words: frozenset[str] = frozenset(),
+        speller: Speller | None = None,
         fingerprint: str = "",
         batch_captions: int = BATCH_CAPTIONS,
     ) -> None:
@@ -88,7 +88,7 @@ class Repairer:
         self.case_marker = case_marker
         self._repairs: dict[str, Repair] = {}
         self._margin = margin
-        self.known_words = known_words
+        self.speller = speller or Speller({})
         self.fingerprint = fingerprint
         self.batch_captions = batch_captions
 
@@ -114,6 +114,8 @@ class Repairer:
                 name, revision=revision, dtype=torch_type, use_safetensors=True
             )
             fingerprint = model_fingerprint(source, revision)
+            words = directory / WORDS_FILE if directory else None
+            speller = Speller.read(words) if words and words.is_file() else None
         settings: dict[str, Any] = getattr(model.config, "cocoscribe", {})
         return cls(
             model.to(device).eval(),
@@ -121,7 +123,7 @@ class Repairer:
             instruction=instruction,
             case_marker=bool(settings.get("case_marker")),
             margin=settings.get("margin"),
-            known_words=_read_words(directory),
+            speller=speller,
             fingerprint=fingerprint,
         )
 
@@ -141,7 +143,7 @@ class Repairer:
         if len(self._repairs) + len(new) > _MEMORY_CAPTIONS:
             self._repairs.clear()
             new = list(dict.fromkeys(captions))
-        ruled = {caption: apply_rules(caption) for caption in new}
+        ruled = {caption: mend(caption, self.speller) for caption in new}
         written = [text for text in dict.fromkeys(ruled.values()) if text]
         answers = self._answers(written) if written else {}
         for caption, text in ruled.items():
@@ -156,7 +158,7 @@ class Repairer:
             return Repair(ruled, False, "refused: letters that the model does not know")
         if answer.text == ruled:
             return Repair(ruled, True, kept)
-        why = "answer too long" if not answer.finished else refusal(ruled, answer.text, self.known_words)
+        why = "answer too long" if not answer.finished else refusal(ruled, answer.text, self.speller.counts)
         if why is None and self.margin is not None and answer.gain < self.margin:
             why = "not sure enough"
         return Repair(ruled, False, f"refused: {why}") if why else Repair(answer.text, True, "model")
@@ -252,9 +254,11 @@ class Repairer:
         return ids[1:] if ids[0] == self.model.config.decoder_start_token_id else ids
 
 
-def _read_words(directory: Path | None) -> frozenset[str]:
-    words = directory / WORDS_FILE if directory else None
-    return frozenset(words.read_text(encoding="utf-8").split()) if words and words.is_file() else frozenset()
+def mend(caption: str, speller: Speller) -> str:
+    """What is done without a model: rules, spelling, and the rules again for what spelling uncovered."""
+    ruled = apply_rules(caption)
+    spelled = speller.correct(ruled)
+    return ruled if spelled == ruled else apply_rules(spelled)
 
 
 def _log_likelihood(logits: Tensor, tokens: Tensor) -> Tensor:

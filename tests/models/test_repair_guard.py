@@ -38,6 +38,7 @@ REFUSED = [
     ("A man with no hat.", "A man with a hat.", "dropped words"),
     ("A red dog on a couch.", "A dog on a couch.", "dropped words"),
     ("A dog above a cat.", "A cat above a dog.", "moved words"),
+    ("A man hitting a ball with a red ball.", "A man hitting a red ball.", "dropped words"),
     ("A red dog and a cat.", "A red cat and a dog and a cat.", "moved words"),
     ("Dog couch beach.", "There is a dog on the couch of the beach.", "too long"),
     (

@@ -21,6 +21,8 @@ CHANGED = [
     ("a dog on the beach, on the beach.", "A dog on the beach."),
     ("a dog next to next to a cat next to a cat", "A dog next to a cat."),
     ("a dog and a dog and a dog and a dog", "A dog and a dog."),
+    ("a dog on the beach and on the beach", "A dog on the beach."),
+    ("a red dog and a red dog", "A red dog and a red dog."),
     ("a orange and an dog", "An orange and a dog."),
     ("an unicorn for a hour", "A unicorn for an hour."),
     ("a 8 year old with a old umbrella", "An 8 year old with an old umbrella."),

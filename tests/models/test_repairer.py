@@ -15,7 +15,8 @@ from models.embedded.train.repairer import export
 from models.embedded.train.repairer_model import build_model, train_tokenizer
 from models.loading import ModelError
 from models.repair_case import mark_case
-from models.repairer import Repair, Repairer
+from models.repair_spelling import Speller
+from models.repairer import Repair, Repairer, _Answer
 from tests.models.tiny import build_tiny_t5
 
 WORDS = (
@@ -34,7 +35,9 @@ def copier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A T5 that copies, untrained, in the shipped format."""
     directory = tmp_path_factory.mktemp("copier")
     tokenizer = train_tokenizer([mark_case(caption + ".") for caption in _captions(200)], pieces=120)
-    export(build_model(tokenizer, seed=0), tokenizer, sorted(WORDS), directory, margin=1.0)
+    export(
+        build_model(tokenizer, seed=0), tokenizer, Speller(dict.fromkeys(WORDS, 400)), directory, margin=1.0
+    )
     return directory
 
 
@@ -55,10 +58,9 @@ class Answering(Repairer):
     """Answers as it is told, so that what is judged is the judging."""
 
     told: dict[str, str]
+    asked: list[list[str]]
 
-    def _answers(self, texts: list[str]) -> dict[str, object]:  # type: ignore[override]
-        from models.repairer import _Answer
-
+    def _answers(self, texts: list[str]) -> dict[str, _Answer]:
         self.asked.append(list(texts))
         return {text: _Answer(self.told.get(text, text), 5.0) for text in texts}
 
@@ -166,7 +168,7 @@ def test_settings_come_from_the_directory(copier: Path) -> None:
     repairer = Repairer.load(str(copier))
     assert repairer.case_marker
     assert repairer.margin == 1.0
-    assert "dog" in repairer.known_words
+    assert repairer.speller.knows("dogs")
     assert len(repairer.fingerprint) == 64
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -25,12 +24,12 @@ from models.embedded.train.muon import MuonWithAdamW
 from models.embedded.train.repairer_data import Captions, make_pair, training_captions
 from models.embedded.train.repairer_model import build_model, train_tokenizer
 from models.repair_case import CASE_MARKER, mark_case
+from models.repair_spelling import Speller
 from models.repairer import WORDS_FILE
 
 IGNORED = -100
 _REPORT_SECONDS, _CHECKPOINT_SECONDS = 15.0, 60.0
 _POOL = 2_048
-_MIN_WORD_COUNT = 3
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def train_repairer(
     save_checkpoint(
         checkpoint_path, budget, {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     )
-    export(model, tokenizer, known_words(captions), out, settings.margin)
+    export(model, tokenizer, captions.speller, out, settings.margin)
 
 
 def sequence_loss(
@@ -154,18 +153,10 @@ def _batches(
             yield encode_pairs(tokenizer, pool[start : start + settings.batch], settings.edit_weight)
 
 
-def known_words(captions: Captions) -> list[str]:
-    """Lower-case words that are surely no typing errors: seen at least three times."""
-    counts: Counter[str] = Counter()
-    for text in captions.coco + captions.world:
-        counts.update(word.strip(".,;:!?\"'()").lower() for word in text.split())
-    return sorted(word for word, count in counts.items() if count >= _MIN_WORD_COUNT and word.isalpha())
-
-
 def export(
     model: T5ForConditionalGeneration,
     tokenizer: PreTrainedTokenizerFast,
-    words: list[str],
+    speller: Speller,
     out: Path,
     margin: float,
 ) -> None:
@@ -174,7 +165,7 @@ def export(
     half = {name: tensor.to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
     model.save_pretrained(out, state_dict=half)
     tokenizer.save_pretrained(out)
-    (out / WORDS_FILE).write_text("".join(word + "\n" for word in words), encoding="utf-8")
+    speller.write(out / WORDS_FILE)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from models.embedded.train.repairer_data import held_out_pairs, read_coco, world
 from models.embedded.world import HELD_OUT_SEED, captions, scenes, score
 from models.profiles import get_profile
 from models.repair_rules import apply_rules, bare
-from models.repairer import Repairer
+from models.repairer import Repairer, mend
 
 # Of right COCO captions, the model (beside the rules) may change this share; 2 % is what a run tolerates in all.
 MOST_RIGHT_CHANGED = 0.009
@@ -30,7 +30,7 @@ SCENES = 1_000
 
 
 def repair_rates(repairer: Repairer, right: Sequence[str], pairs: int = PAIRS) -> dict[str, object]:
-    """Share of planted mistakes that are undone exactly: in all, by the rules alone, and by kind."""
+    """Share of planted mistakes that are undone exactly: in all, by rules and spelling alone, and by kind."""
     planted = held_out_pairs(list(right), seed=1, count=pairs)
     started = time.process_time()
     repairs = repairer.repair([wrong for _, wrong, _ in planted])
@@ -42,7 +42,9 @@ def repair_rates(repairer: Repairer, right: Sequence[str], pairs: int = PAIRS) -
         "exact": _share(
             repair.text == caption for (_, _, caption), repair in zip(planted, repairs, strict=True)
         ),
-        "exact_rules_alone": _share(apply_rules(wrong) == caption for _, wrong, caption in planted),
+        "exact_rules_and_spelling": _share(
+            mend(wrong, repairer.speller) == caption for _, wrong, caption in planted
+        ),
         "by_kind": {kind: _share(hits) for kind, hits in sorted(by_kind.items())},
         "reasons": dict(Counter(repair.reason for repair in repairs).most_common()),
         "cpu_milliseconds_per_caption": round(milliseconds, 2),
@@ -60,7 +62,9 @@ def right_coco_changed(repairer: Repairer, written: Sequence[str]) -> dict[str, 
     return {
         "changed": _share_of(len(changed), len(written)),
         # Most of these are wrong captions that the rules mend ("a elephant").
-        "changed_by_rules": _share(bare(caption) != bare(apply_rules(caption)) for caption in written),
+        "changed_by_rules": _share(
+            bare(caption) != bare(mend(caption, repairer.speller)) for caption in written
+        ),
         "changed_by_model": _share_of(changed.count("model"), len(written)),
     }
 
