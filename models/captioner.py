@@ -108,7 +108,7 @@ class Captioner:
         ids = torch.tensor([self._prompt_ids(prompt)] * len(images), device=self._model.device)
         with torch.inference_mode():
             decoder = self._model.text_decoder
-            logits = decoder(input_ids=ids, encoder_hidden_states=self._see(images), logits_to_keep=1).logits
+            logits: torch.Tensor = decoder(input_ids=ids, encoder_hidden_states=self._see(images), logits_to_keep=1).logits
         return logits[:, -1].float().cpu()
 
     def _see(self, images: Sequence[Image.Image]) -> torch.Tensor:

@@ -26,7 +26,7 @@ def quantised(model: Model, device: str) -> Model:
     with warnings.catch_warnings():
         # Deprecated in favour of a package of its own, which we do not need for this one function.
         warnings.simplefilter("ignore")
-        changed: Model = torch.ao.quantization.quantize_dynamic(
+        changed: Model = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             model, {nn.Linear}, dtype=torch.qint8, inplace=True
         )
     return changed
