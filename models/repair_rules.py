@@ -54,20 +54,9 @@ _DETERMINER = re.compile(r"(?:an?|the|two|three|four|several|some) ", re.IGNOREC
 def apply_rules(caption: str) -> str:
     """The caption after every rule; empty if nothing but white space and punctuation was in it."""
     text = caption
-    for _, rule in RULES:
+    for rule in RULES:
         text = rule(text)
     return text
-
-
-def fired(caption: str) -> list[str]:
-    """Names of the rules that changed the caption, in the order in which they ran."""
-    names, text = [], caption
-    for name, rule in RULES:
-        after = rule(text)
-        if after != text:
-            names.append(name)
-        text = after
-    return names
 
 
 def bare(caption: str) -> str:
@@ -252,19 +241,19 @@ def _final_period(text: str) -> str:
     return text + "."
 
 
-RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("white space", _white_space),
-    ("tokenizer remains", _tokenizer_remains),
-    ("blip remains", _blip_remains),
-    ("quotes", _quotes),
-    ("punctuation", _punctuation),
-    ("repeated words", _repeated_words),
-    ("repeated phrases", _repeated_phrases),
-    ("repeated after and", _repeated_after_and),
-    ("cut off", _cut_off),
-    ("case", _case),
-    ("articles", _articles),
-    ("pronoun", _pronoun),
-    ("capital", _capital),
-    ("final period", _final_period),
+RULES: tuple[Callable[[str], str], ...] = (
+    _white_space,
+    _tokenizer_remains,
+    _blip_remains,
+    _quotes,
+    _punctuation,
+    _repeated_words,
+    _repeated_phrases,
+    _repeated_after_and,
+    _cut_off,
+    _case,
+    _articles,
+    _pronoun,
+    _capital,
+    _final_period,
 )
