@@ -19,6 +19,7 @@ app = App(
     name="cocoscribe",
     help="Caption web images at scale in the style of MS COCO: watched, gated, resumable.",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
 )
 app.command(models_app)
 

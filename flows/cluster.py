@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,14 +61,28 @@ def open_cluster(workers: int | None = None, scheduler: str | None = None) -> It
         yield _join(scheduler)
         return
     count = workers or default_workers()
-    with (
-        dask.config.set({"distributed.admin.log-format": "%(message)s", **_quiet()}),
-        _local(count) as cluster,
-    ):
-        yield Cluster(cluster.scheduler_address, count)
+    with dask.config.set(_memory_is_ours()):
+        with _deaf_children():
+            cluster = _local(count)
+        with cluster:
+            yield Cluster(cluster.scheduler_address, count)
 
 
-def _quiet() -> dict[str, object]:
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that start in this block ignore Ctrl-C: it is for the run, which then ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signals; nor does Ctrl-C reach runs without a terminal
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _memory_is_ours() -> dict[str, object]:
+    # Stages bound their memory themselves; pausing or spilling would only hold them up.
     return {
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.spill": False,

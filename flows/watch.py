@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -56,6 +57,8 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     reader = StatusReader(config.out)
     before = reader.read() if plan_path(config.out).exists() else None
     api = choose_api()
+    # A log line that cannot be delivered, as while Ctrl-C ends the processes, is no news for the terminal.
+    logging.raiseExceptions = False
     if before and before.complete and _nothing_to_do(planned, config):
         return Outcome(before, 0, 0, 0.0)
     clock = time.monotonic()

@@ -1,0 +1,116 @@
+"""Mistakes at the command line: one line, the right exit code, nothing written. And what needs no run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.cli import run_command
+from flows.demo.bundle import bundled_scenes, jpeg_of
+from tasks.stages import only_run
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"URL": ["http://127.0.0.1:9/a.jpg"], "TEXT": ["a"]}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["run"], "--out"),
+        (["run", "--out", "OUT"], "no input"),
+        (["run", "none.parquet", "--out", "OUT"], "no such file"),
+        (
+            ["run", "SOURCE", "--out", "OUT", "--profile", "nope"],
+            "profile 'nope' is not one of embedded, laion-coco",
+        ),
+        (["run", "SOURCE", "--out", "OUT", "--url-col", "link"], "has no column 'link'"),
+        (["run", "SOURCE", "--out", "OUT", "--workers", "0"], "workers"),
+        (["run", "SOURCE", "--out", "OUT", "--seed", "-1"], "seed"),
+        (["run", "SOURCE", "--out", "OUT", "--limit", "0"], "--limit"),
+        (
+            ["run", "SOURCE", "--out", "OUT", "--workers", "1", "--scheduler", "tcp://127.0.0.1:1"],
+            "give one of them",
+        ),
+        (["run", "SOURCE", "--out", "OUT", "--config", "none.toml"], "cannot read none.toml"),
+        (["run", "SOURCE", "--out", "OUT", "--allow-host", "http://host/"], "host"),
+        (["run", "SOURCE", "--out", "SOURCE"], "is not a run"),
+        (["status", "OUT"], "holds no run"),
+        (["retry", "OUT"], "holds no run"),
+        (["report", "OUT"], "holds no run"),
+        (["caption"], "no image"),
+        (["caption", "none.jpg"], "none.jpg: no such file"),
+        (["caption", "SOURCE"], "not a readable image"),
+        (["demo", "--out", "SOURCE"], "not a demo's output"),
+        (["demo", "--out", "OUT", "--rows", "0"], "--rows"),
+        (["models", "train", "repairer", "--minutes", "1", "--out", "OUT"], "--reference"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(
+    arguments: list[str], line: str, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"OUT": str(tmp_path / "out"), "SOURCE": str(source)}
+    assert run_command([names.get(a, a) for a in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("cocoscribe: ")
+    assert line in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ("[runn]\n", "unknown table [runn]"),
+        ("[run]\npartition_row = 5\n", "[run] has no partition_row"),
+        ("[download]\nmax_byte = 5\n", "[download] has no max_byte"),
+        ("[download]\nattempts = 'many'\n", "attempts"),
+        ("[sampling]\ntop_q = 1\n", "[sampling] has no top_q"),
+        ("[sampling]\ntop_p = 7.0\n", "top_p"),
+        ("[gate]\nmax_words = 'x'\n", "max_words"),
+        ("[batch]\ncaption_images = 0\n", "caption_images"),
+        ("[run\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_config_file_is_named(
+    toml: str, line: str, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(toml)
+    assert run_command(["run", str(source), "--out", str(tmp_path / "out"), "--config", str(config)]) == 2
+    captured = capsys.readouterr()
+    assert line in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_on_one_output_is_refused(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only_run(tmp_path / "out"):
+        assert run_command(["run", str(source), "--out", str(tmp_path / "out")]) == 2
+    assert "another run is at work" in capsys.readouterr().err
+
+
+def test_caption_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = []
+    for number, scene in enumerate(bundled_scenes()[:3]):
+        paths.append(tmp_path / f"{number}.jpg")
+        paths[-1].write_bytes(jpeg_of(scene))
+    assert run_command(["caption", *map(str, paths), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [item["image"] for item in found] == [str(path) for path in paths]
+    for item in found:
+        assert set(item) == {"image", "top_caption", "captions", "similarities"}
+        assert item["top_caption"]
+        assert len(item["captions"]) == len(item["similarities"]) >= 1
+        assert item["similarities"] == sorted(item["similarities"], reverse=True)
