@@ -62,10 +62,21 @@ def refusal(before: str, after: str, known_words: Collection[str] = ()) -> str |
         return "too short"
     if _PROMPTS.match(after) and not _PROMPTS.match(before):
         return "prompt remains"
-    added = Counter(word for word in new if word in _LIGHT) - Counter(word for word in old if word in _LIGHT)
-    if added.total() > _MAX_LIGHT_ADDED:
+    if _has_odd_capitals(after) and not _has_odd_capitals(before):
+        return "odd capitals"
+    light_old, light_new = (Counter(word for word in words if word in _LIGHT) for words in (old, new))
+    if (light_new - light_old).total() > _MAX_LIGHT_ADDED:
         return "too many small words"
-    return _content_refusal(old, [word for word in new if word not in _LIGHT], known_words)
+    content_old, content_new = ([word for word in words if word not in _LIGHT] for words in (old, new))
+    # A small word may be exchanged for another ("are" for "is") or go with a phrase said twice; alone it stays.
+    if len(content_old) == len(content_new) and light_new.total() < light_old.total():
+        return "dropped words"
+    return _content_refusal(old, content_new, known_words)
+
+
+def _has_odd_capitals(text: str) -> bool:
+    """A capital after a small letter within a word: "aNgle"."""
+    return re.search(r"[a-z][A-Z]", text) is not None
 
 
 def _words(text: str) -> list[str]:

@@ -86,8 +86,9 @@ class Repairer:
         self.tokenizer = tokenizer
         self.instruction = instruction if "{}" in instruction else instruction + "{}"
         self.case_marker = case_marker
-        self._repairs: dict[str, Repair] = {}
-        self._margin = margin
+        self.margin = margin
+        # By caption: what rules and spelling left of it, and the model's answer to that.
+        self._proposals: dict[str, tuple[str, _Answer | None]] = {}
         self.speller = speller or Speller({})
         self.fingerprint = fingerprint
         self.batch_captions = batch_captions
@@ -127,28 +128,20 @@ class Repairer:
             fingerprint=fingerprint,
         )
 
-    @property
-    def margin(self) -> float | None:
-        """Nats by which an answer must be likelier than the caption as it was; None lets every answer pass."""
-        return self._margin
-
-    @margin.setter
-    def margin(self, margin: float | None) -> None:
-        self._margin = margin
-        self._repairs.clear()
-
     def repair(self, captions: Sequence[str]) -> list[Repair]:
         """One repair per caption, in order."""
-        new = [caption for caption in dict.fromkeys(captions) if caption not in self._repairs]
-        if len(self._repairs) + len(new) > _MEMORY_CAPTIONS:
-            self._repairs.clear()
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._proposals]
+        if len(self._proposals) + len(new) > _MEMORY_CAPTIONS:
+            self._proposals.clear()
             new = list(dict.fromkeys(captions))
-        ruled = {caption: mend(caption, self.speller) for caption in new}
-        written = [text for text in dict.fromkeys(ruled.values()) if text]
-        answers = self._answers(written) if written else {}
-        for caption, text in ruled.items():
-            self._repairs[caption] = self._judge(caption, text, answers.get(text))
-        return [self._repairs[caption] for caption in captions]
+        mended = {caption: mend(caption, self.speller) for caption in new}
+        texts = [text for text in dict.fromkeys(mended.values()) if text]
+        answers = self._answers(texts) if texts else {}
+        self._proposals.update({caption: (text, answers.get(text)) for caption, text in mended.items()})
+        repairs = {
+            caption: self._judge(caption, *self._proposals[caption]) for caption in dict.fromkeys(captions)
+        }
+        return [repairs[caption] for caption in captions]
 
     def _judge(self, caption: str, ruled: str, answer: _Answer | None) -> Repair:
         if not ruled:

@@ -39,6 +39,8 @@ REFUSED = [
     ("A red dog on a couch.", "A dog on a couch.", "dropped words"),
     ("A dog above a cat.", "A cat above a dog.", "moved words"),
     ("A man hitting a ball with a red ball.", "A man hitting a red ball.", "dropped words"),
+    ("A plane in the sky at an angle.", "A plane in the sky at angle.", "dropped words"),
+    ("A small dog.", "A sMall dog.", "odd capitals"),
     ("A red dog and a cat.", "A red cat and a dog and a cat.", "moved words"),
     ("Dog couch beach.", "There is a dog on the couch of the beach.", "too long"),
     (

@@ -111,7 +111,7 @@ def test_a_copier_leaves_captions_alone(copier: Path) -> None:
 
 
 def test_answers_equal_plain_greedy_generation(scribbler: Repairer) -> None:
-    texts = [caption + "." for caption in _captions(30, seed=7)]
+    texts = [caption + "." for caption in _captions(20, seed=7)]
     answers = scribbler._answers(texts)
     config = scribbler.model.config
     same = changed = 0
@@ -131,22 +131,22 @@ def test_answers_equal_plain_greedy_generation(scribbler: Repairer) -> None:
             assert config.eos_token_id not in written[: int(1.3 * (ids.size(1) - 1)) + 8], text
         same += answers[text].text == text
         changed += answers[text].text != text
-    assert min(same, changed) >= 5
+    assert min(same, changed) >= 4
 
 
 def test_a_repair_does_not_depend_on_its_batch(scribbler: Repairer) -> None:
-    captions = _captions(30, seed=9)
+    captions = _captions(24, seed=9)
 
     def repaired(batch_captions: int, order: Sequence[str]) -> dict[str, Repair]:
         fresh = copy.copy(scribbler)
-        fresh._repairs = {}
+        fresh._proposals = {}
         fresh.batch_captions = batch_captions
         return dict(zip(order, fresh.repair(order), strict=True))
 
     together = repaired(64, captions)
     assert len({repair.reason for repair in together.values()}) > 1
     assert repaired(7, captions[::-1]) == together
-    assert repaired(1, captions[:10]) == {caption: together[caption] for caption in captions[:10]}
+    assert repaired(1, captions[:8]) == {caption: together[caption] for caption in captions[:8]}
 
 
 def test_letters_outside_the_vocabulary_are_left_to_the_rules(copier: Path) -> None:

@@ -9,6 +9,7 @@ what `models.repairer.Repairer.load` reads: fp16 safetensors, config, tokenizer 
 from __future__ import annotations
 
 import argparse
+import copy
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -161,9 +162,10 @@ def export(
     margin: float,
 ) -> None:
     """Write the directory that `Repairer.load` reads, next to the checkpoint and the curve."""
-    model.config.cocoscribe = {"case_marker": CASE_MARKER, "margin": margin}
-    half = {name: tensor.to(torch.float16).contiguous() for name, tensor in model.state_dict().items()}
-    model.save_pretrained(out, state_dict=half)
+    # A copy in half precision, not a converted state: tied tables stay tied, and are stored once.
+    half = copy.deepcopy(model).to(torch.float16)
+    half.config.cocoscribe = {"case_marker": CASE_MARKER, "margin": margin}
+    half.save_pretrained(out)
     tokenizer.save_pretrained(out)
     speller.write(out / WORDS_FILE)
 

@@ -22,9 +22,10 @@ from models.profiles import get_profile
 from models.repair_rules import apply_rules, bare
 from models.repairer import Repairer, mend
 
-# Of right COCO captions, the model (beside the rules) may change this share; 2 % is what a run tolerates in all.
-MOST_RIGHT_CHANGED = 0.009
-MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
+# The model may change this share of COCO captions as people wrote them. About half of these changes are repairs (people
+# err, too), and what a run tolerates is 2 % of right captions made wrong, with the changes of the rules.
+MOST_RIGHT_CHANGED = 0.012
+MARGINS = (0.0, 0.5, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.4, 2.6, 2.8, 3.0, 4.0, 5.0, 7.0, 10.0)
 PAIRS = 2_600
 SCENES = 1_000
 
