@@ -78,18 +78,31 @@ def value_at_match(captions: pa.Array, similarities: pa.Array, texts: pa.Array, 
 def repair_told(raw: pa.Array, repaired: pa.Array, repair: pa.Array) -> Flags:
     """What ``repair`` says agrees with the texts.
 
-    "unchanged": both are equal. "rules", "model": they differ. "refused: why": the model's text was kept out, what is
+    "unchanged": both are equal but for what style alone decides: white space, the first letter's case, a final period.
+    "rules", "model": they differ. "refused: why": the model's text was kept out, what is
     left is the rules' work or nothing. Anything else is wrong.
     """
     equal = np.asarray(
         pc.fill_null(pc.equal(raw, repaired), False).to_numpy(zero_copy_only=False), dtype=np.bool_
+    )
+    equal_words = np.asarray(
+        pc.fill_null(pc.equal(_bare(raw), _bare(repaired)), False).to_numpy(zero_copy_only=False),
+        dtype=np.bool_,
     )
     unchanged = _is(repair, pa.array(["unchanged"]))
     changed = _is(repair, pa.array(["rules", "model"]))
     refused = pc.fill_null(pc.match_substring_regex(repair, r"^refused: \S"), False).to_numpy(
         zero_copy_only=False
     )
-    return (unchanged & equal) | (changed & ~equal) | np.asarray(refused, dtype=np.bool_)
+    return (unchanged & equal_words) | (changed & ~equal) | np.asarray(refused, dtype=np.bool_)
+
+
+def _bare(texts: pa.Array) -> pa.Array:
+    """Captions without white space that means nothing, the first letter's case, and one final period."""
+    spaced = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, r"\s+", " "))
+    ended = pc.replace_substring_regex(spaced, r"([^. ]) ?\.$", r"\1")
+    first = pc.utf8_lower(pc.utf8_slice_codeunits(ended, 0, 1))
+    return pc.binary_join_element_wise(first, pc.utf8_slice_codeunits(ended, 1), "")
 
 
 def _is(values: pa.Array, wanted: pa.Array) -> Flags:

@@ -64,7 +64,8 @@ OWN: tuple[Column, ...] = (
         "repair",
         pa.dictionary(pa.int32(), pa.string()),
         False,
-        "what repair did: unchanged, rules, model, or 'refused: why' (the guard kept the model's text out)",
+        "what repair did: unchanged (but for white space, capital and final period), rules, model, or 'refused: why' "
+        "(the guard kept the model's text out, the rules' text stands)",
     ),
     Column("image_width", pa.int32(), False, "pixels of the downloaded image, orientation applied"),
     Column("image_height", pa.int32(), False, "pixels of the downloaded image, orientation applied"),
