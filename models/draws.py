@@ -22,9 +22,11 @@ Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 # Up to this many tokens a full sort is as fast as looking for the largest.
-_SMALL_VOCABULARY = 2048
+_SMALL_VOCABULARY = 1024
 # Of a larger vocabulary this many of the largest logits are looked at first; a nucleus at top_p 0.24 rarely needs more.
 _LARGEST = 128
+# Relative error of a sum of float32 exponentials, generously.
+_SLACK = 1e-5
 # SplitMix64's increment and multipliers (Steele, Lea, Flood 2014).
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -130,78 +132,92 @@ def draw(
 
 def _from_nucleus(logits: torch.Tensor, top_k: Ints, top_p: Doubles, which: Ints, u: Doubles) -> Ints:
     """Draw ``(draws,)`` tokens from the filtered rows ``which`` of ``logits`` ``(rows, vocabulary)``."""
-    ids, weights = nucleus(logits, top_k, top_p)
-    cumulative = np.cumsum(weights, axis=1)
-    # The first token whose cumulative weight exceeds the target; a target equal to the sum by rounding: the last one.
-    target = u * cumulative[which, -1]
-    column = (cumulative[which] <= target[:, None]).sum(axis=1)
-    last = (weights > 0).sum(axis=1)[which] - 1
-    tokens: Ints = ids[which, np.minimum(column, last)]
+    vocabulary = logits.shape[1]
+    top_k = np.where(top_k <= 0, vocabulary, np.minimum(top_k, vocabulary))
+    if vocabulary <= _SMALL_VOCABULARY:
+        return _inverse(filtered_weights(logits, top_k, top_p), which, u)
+    ids, weights, sure = small_nuclei(logits, top_k, top_p)
+    tokens: Ints = ids[which, _inverse(weights, which, u)]
+    if not sure.all():
+        rows = np.flatnonzero(~sure)
+        place = np.cumsum(~sure) - 1
+        draws = np.flatnonzero(~sure[which])
+        weights = filtered_weights(
+            logits[torch.as_tensor(rows, device=logits.device)], top_k[rows], top_p[rows]
+        )
+        tokens[draws] = _inverse(weights, place[which[draws]], u[draws])
     return tokens
 
 
-def nucleus(logits: torch.Tensor, top_k: Ints, top_p: Doubles) -> tuple[Ints, Doubles]:
-    """Top-k then top-p of each row of ``logits`` ``(rows, vocabulary)``.
+def _inverse(weights: Doubles, which: Ints, u: Doubles) -> Ints:
+    """Inverse CDF of rows ``which`` of ``weights`` ``(rows, n)`` at ``u``: the first column whose sum exceeds it."""
+    cumulative = np.cumsum(weights, axis=1)
+    target = u * cumulative[which, -1]
+    if weights.shape[1] <= _LARGEST:
+        columns = (cumulative[which] <= target[:, None]).sum(axis=1)
+    else:
+        pairs = zip(which, target, strict=True)
+        columns = np.array(
+            [np.searchsorted(cumulative[row], goal, side="right") for row, goal in pairs], np.int64
+        )
+    # A target that equals the whole sum by rounding: the last column that has a weight.
+    last = weights.shape[1] - 1 - np.argmax(weights[:, ::-1] > 0, axis=1)
+    drawn: Ints = np.minimum(columns, last[which])
+    return drawn
 
-    Returns token ids ``(rows, n)`` by rising id, and weights ``(rows, n)``: 0 past a row's own nucleus, else e to the
-    logit less the row's largest. Ties are cut in favour of the lower id; tokens that tie with the k-th pass top-k.
+
+def filtered_weights(logits: torch.Tensor, top_k: Ints, top_p: Doubles) -> Doubles:
+    """Top-k then top-p of each row of ``logits`` ``(rows, vocabulary)``, by sorting what has to be.
+
+    Returns weights of the same shape, in token-id order: 0 where filtered, else e to the logit less the row's largest.
+    Tokens that tie with the k-th pass top-k; ties at the nucleus' edge go to the lower ids. ``top_k`` is at least 1.
+    """
+    largest = logits.amax(dim=-1, keepdim=True)
+    weights: Doubles = (logits.double() - largest.double()).exp_().cpu().numpy()
+    rows = np.flatnonzero((top_k < logits.shape[1]) | (top_p < 1))
+    if not len(rows):
+        return weights
+    chosen = logits[torch.as_tensor(rows, device=logits.device)]
+    falling = torch.sort(chosen, dim=-1, descending=True).values
+    values = falling.cpu().numpy()
+    sorted_weights = (falling.double() - falling[:, :1].double()).exp_().cpu().numpy()
+    every = np.arange(len(rows))
+    sorted_weights[values < values[every, top_k[rows] - 1][:, None]] = 0.0
+    cumulative = np.cumsum(sorted_weights, axis=1)
+    kept = (cumulative - sorted_weights <= top_p[rows, None] * cumulative[:, -1:]) & (sorted_weights > 0)
+    size = np.maximum(kept.sum(axis=1), 1)
+    edge = values[every, size - 1][:, None]
+    plain = chosen.cpu().numpy()
+    inside = plain > edge
+    tied = plain == edge
+    wanted = (size - inside.sum(axis=1))[:, None]
+    inside |= tied & (np.cumsum(tied, axis=1) <= wanted)
+    weights[rows] *= inside
+    return weights
+
+
+def small_nuclei(logits: torch.Tensor, top_k: Ints, top_p: Doubles) -> tuple[Ints, Doubles, Bools]:
+    """As :func:`filtered_weights`, from the largest logits alone, without sorting the vocabulary.
+
+    Returns token ids ``(rows, n)`` by rising id, their weights ``(rows, n)``, and ``(rows,)`` whether these are the
+    row's nucleus: where it is too large, tied at its edge, or depends on top-k, they need not be.
     """
     rows, vocabulary = logits.shape
-    top_k = np.where(top_k <= 0, vocabulary, np.minimum(top_k, vocabulary))
-    if vocabulary <= _SMALL_VOCABULARY:
-        values, ids = _sorted(logits)
-        return _by_id(ids, *_cut(values, top_k, top_p))
     largest, order = torch.topk(logits, _LARGEST, dim=-1)
     total = (logits - largest[:, :1]).exp_().sum(dim=-1, dtype=torch.float64).cpu().numpy()
     values, ids = largest.double().cpu().numpy(), order.cpu().numpy()
     weights = np.exp(values - values[:, :1])
     before = np.cumsum(weights, axis=1) - weights
-    # The nucleus is what comes before top_p of the top-k's sum. That sum lies between the k-th part of all and all:
-    # if both bounds give one nucleus there is no need to know it.
-    most = (before <= (top_p * total)[:, None]).sum(axis=1)
-    least = (before <= (top_p * total * top_k / vocabulary)[:, None]).sum(axis=1)
-    size = np.maximum(most, 1)
-    edge = np.minimum(size, _LARGEST - 1)
-    tied = values[np.arange(rows), edge - 1] == values[np.arange(rows), edge]
-    unsure = (np.maximum(least, 1) != size) | (size >= _LARGEST) | (size > top_k) | tied
-    sure_ids, sure_weights = _by_id(ids, size, weights)
-    if not unsure.any():
-        return sure_ids, sure_weights
-    redo = np.flatnonzero(unsure)
-    values, ids = _sorted(logits[torch.as_tensor(redo, device=logits.device)])
-    redone_ids, redone_weights = _by_id(ids, *_cut(values, top_k[redo], top_p[redo]))
-    width = max(redone_ids.shape[1], sure_ids.shape[1])
-    all_ids, all_weights = np.zeros((rows, width), np.int64), np.zeros((rows, width))
-    all_ids[:, : sure_ids.shape[1]], all_weights[:, : sure_ids.shape[1]] = sure_ids, sure_weights
-    all_weights[redo] = 0.0
-    all_ids[redo, : redone_ids.shape[1]], all_weights[redo, : redone_ids.shape[1]] = (
-        redone_ids,
-        redone_weights,
-    )
-    return all_ids, all_weights
-
-
-def _sorted(logits: torch.Tensor) -> tuple[Doubles, Ints]:
-    """Values falling and their ids; equal values by rising id."""
-    values, ids = torch.sort(logits, dim=-1, descending=True, stable=True)
-    return values.double().cpu().numpy(), ids.cpu().numpy()
-
-
-def _cut(values: Doubles, top_k: Ints, top_p: Doubles) -> tuple[Ints, Doubles]:
-    """Size of each row's nucleus and the weights, of all values sorted falling."""
-    weights = np.exp(values - values[:, :1])
-    cutoff = values[np.arange(len(values)), top_k - 1]
-    weights[values < cutoff[:, None]] = 0.0
-    cumulative = np.cumsum(weights, axis=1)
-    kept = (cumulative - weights <= top_p[:, None] * cumulative[:, -1:]) & (weights > 0)
-    return np.maximum(kept.sum(axis=1), 1), weights
-
-
-def _by_id(ids: Ints, size: Ints, weights: Doubles) -> tuple[Ints, Doubles]:
-    """The first ``size`` columns of each row, reordered by rising token id; weight 0 behind them."""
-    width = int(size.max())
+    # The nucleus is what comes before top_p of the top-k's sum. That sum lies between the k-th part of all and all,
+    # and all was summed in float32: if both bounds give one nucleus there is no need to know it better.
+    highest, lowest = top_p * total * (1 + _SLACK), top_p * total * top_k / vocabulary * (1 - _SLACK)
+    size = np.maximum((before <= highest[:, None]).sum(axis=1), 1)
+    least = np.maximum((before <= lowest[:, None]).sum(axis=1), 1)
+    every, edge = np.arange(rows), np.minimum(size, _LARGEST - 1)
+    tied = values[every, edge - 1] == values[every, edge]
+    sure = (least == size) & (size < _LARGEST) & (size <= top_k) & ~tied
+    width = int(size[sure].max(initial=1))
     inside = np.arange(width) < size[:, None]
-    shown = np.where(inside, ids[:, :width], np.iinfo(np.int64).max)
-    order = np.argsort(shown, axis=1)
-    picked = np.take_along_axis(np.where(inside, weights[:, :width], 0.0), order, axis=1)
-    return np.take_along_axis(ids[:, :width], order, axis=1), picked
+    by_id = np.argsort(np.where(inside, ids[:, :width], vocabulary), axis=1)
+    picked = np.take_along_axis(np.where(inside, weights[:, :width], 0.0), by_id, axis=1)
+    return np.take_along_axis(ids[:, :width], by_id, axis=1), picked, sure

@@ -46,9 +46,9 @@ class Ranker:
         tokenizer: Callable[[Sequence[str]], torch.Tensor],
         fingerprint: str,
     ) -> None:
-        self._model = model.eval()
-        self._preprocess = preprocess
-        self._tokenizer = tokenizer
+        self.model = model.eval()
+        self.preprocess = preprocess
+        self.tokenizer = tokenizer
         self.fingerprint = fingerprint
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -107,8 +107,8 @@ class Ranker:
         """Unit features ``(images, features)``."""
 
         def encode(batch: Sequence[Image.Image]) -> list[torch.Tensor]:
-            pixels = torch.stack([self._preprocess(image) for image in batch])
-            features = self._model.encode_image(to_device(pixels, self._device, self._dtype))
+            pixels = torch.stack([self.preprocess(image) for image in batch])
+            features = self.model.encode_image(to_device(pixels, self._device, self._dtype))
             return list(F.normalize(features.double(), dim=-1).cpu())
 
         found, self._images_at_once = run_in_batches(images, encode, self._images_at_once)
@@ -120,7 +120,7 @@ class Ranker:
     ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], dict[str, int]]:
         """Unit features ``(different captions, features)``, and the row of each caption."""
         different = list(dict.fromkeys(captions))
-        tokens = self._tokenizer(different) if different else torch.zeros((0, 1), dtype=torch.long)
+        tokens = self.tokenizer(different) if different else torch.zeros((0, 1), dtype=torch.long)
         lengths = _lengths(tokens)
         by_length = torch.argsort(lengths, stable=True).tolist()
 
@@ -138,11 +138,11 @@ class Ranker:
         open_clip's own ``encode_text`` takes full contexts; this goes through the same modules with the places that
         matter. Towers whose features depend on the padding get all of it.
         """
-        tower = getattr(self._model, "text", self._model)
+        tower = getattr(self.model, "text", self.model)
         pool = getattr(tower, "pool_type", None) or getattr(tower, "text_pool_type", "")
         mask = getattr(tower, "attn_mask", None)
         if pool not in _TRIMMABLE or mask is None or getattr(tower, "cls_emb", None) is not None:
-            features: torch.Tensor = self._model.encode_text(ids)
+            features: torch.Tensor = self.model.encode_text(ids)
             return features
         ids = ids[:, :longest]
         kind = tower.transformer.get_cast_dtype()
@@ -150,7 +150,7 @@ class Ranker:
         hidden = tower.transformer(hidden, attn_mask=mask[:longest, :longest])
         end = (
             getattr(tower, "eos_id", None)
-            if tower is not self._model
+            if tower is not self.model
             else getattr(tower, "text_eos_id", None)
         )
         pooled: torch.Tensor = text_global_pool(tower.ln_final(hidden), ids, pool, eos_token_id=end)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.draws import Rules, draw, end_probabilities, nucleus, uniforms
+from models.draws import Rules, draw, end_probabilities, filtered_weights, small_nuclei, uniforms
 from models.sampling import Sampling
 from tests.models.reference import filtered
 
@@ -44,25 +44,50 @@ def test_the_nucleus_is_the_reference_s(vocabulary: int, scale: float) -> None:
     rng = np.random.default_rng(int(scale * 10))
     logits = torch.from_numpy((rng.standard_normal((24, vocabulary)) * scale).astype(np.float32))
     top_p = rng.choice([0.0, 0.1, 0.2427, 0.6, 0.95, 1.0], 24)
-    top_k = rng.choice([0, 1, 3, 40, 1500, vocabulary], 24)
-    ids, weights = nucleus(logits, top_k, top_p)
-    for row in range(24):
-        wanted = filtered(
-            logits[row].numpy(), [], end=None, penalty=1.0, top_k=int(top_k[row]), top_p=float(top_p[row])
-        )
-        found = np.zeros(vocabulary)
+    top_k = rng.choice([1, 3, 40, 1500, vocabulary], 24).clip(max=vocabulary)
+    wanted = np.stack(
+        [
+            filtered(
+                logits[row].numpy(), [], end=None, penalty=1.0, top_k=int(top_k[row]), top_p=float(top_p[row])
+            )
+            for row in range(24)
+        ]
+    )
+    weights = filtered_weights(logits, top_k, top_p)
+    np.testing.assert_allclose(weights / weights.sum(axis=1, keepdims=True), wanted, rtol=1e-9)
+    if vocabulary < 1000:
+        return
+    ids, weights, sure = small_nuclei(logits, top_k, top_p)
+    assert 4 <= sure.sum() < 24
+    for row in np.flatnonzero(sure):
         kept = weights[row] > 0
         assert (np.diff(ids[row][kept]) > 0).all(), "tokens must rise, or the draw depends on ranks"
+        found = np.zeros(vocabulary)
         found[ids[row][kept]] = weights[row][kept] / weights[row].sum()
-        np.testing.assert_allclose(found, wanted, rtol=1e-9)
+        np.testing.assert_allclose(found, wanted[row], rtol=1e-9)
 
 
-@pytest.mark.parametrize("vocabulary", [40, 4000])
-def test_ties_at_the_edge_of_the_nucleus_go_to_the_lower_id(vocabulary: int) -> None:
-    logits = torch.full((1, vocabulary), -20.0)
+def test_ties_at_the_edge_of_the_nucleus_go_to_the_lower_id() -> None:
+    logits = torch.full((1, 4000), -20.0)
     logits[0, [31, 7, 19, 3]] = 1.0
-    ids, weights = nucleus(logits, np.array([0]), np.array([0.4]))
-    assert ids[0][weights[0] > 0].tolist() == [3, 7]
+    weights = filtered_weights(logits, np.array([4000]), np.array([0.4]))
+    assert np.flatnonzero(weights[0]).tolist() == [3, 7]
+    assert not small_nuclei(logits, np.array([4000]), np.array([0.4]))[2][0]
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.99, 1.0])
+def test_draws_from_a_large_vocabulary_mix_both_ways(top_p: float) -> None:
+    """Peaked rows are drawn from their largest logits, flat ones from all; both by inverse CDF in token-id order."""
+    rng = np.random.default_rng(4)
+    logits = torch.from_numpy(
+        (rng.standard_normal((6, 3000)) * np.array([[0.2], [9.0]] * 3)).astype(np.float32)
+    )
+    rules = Rules.of(Sampling(candidates=50, top_p=top_p, top_k=0, repetition_penalty=1.0, max_new_tokens=9))
+    rows, candidates, u = np.repeat(np.arange(6), 50), np.tile(np.arange(50), 6), rng.random(300)
+    tokens = draw(logits, torch.zeros((6, 1), dtype=torch.long), rows, candidates, rules, 8, 0, u)
+    for row, number, token in zip(rows, u, tokens, strict=True):
+        p = filtered(logits[row].numpy(), [], end=None, penalty=1.0, top_k=0, top_p=top_p)
+        assert token == np.searchsorted(np.cumsum(p), number, side="right")
 
 
 def test_draws_follow_their_own_rules_and_prefix() -> None:

@@ -70,10 +70,10 @@ def test_clip_of_full_size_equals_one_by_one_encoding(
     ranker = Ranker.load(str(build_full_clip(directory, name)))
     texts = ["a dog", "a brown dog that sits on a red couch", "a dog", "two cats"]
     found = ranker.similarities(pictures[:2], [texts, texts[:2]])
-    model, tokenizer = ranker._model, open_clip.get_tokenizer(name)
+    model, tokenizer = ranker.model, open_clip.get_tokenizer(name)
     with torch.inference_mode():
         for picture, row in zip(pictures, found, strict=False):
-            image = model.encode_image(ranker._preprocess(picture)[None])
+            image = model.encode_image(ranker.preprocess(picture)[None])
             for text, value in zip(texts, row, strict=False):
                 assert value == pytest.approx(
                     torch.cosine_similarity(image, model.encode_text(tokenizer([text]))).item(), abs=1e-5

@@ -121,13 +121,13 @@ def test_memory_that_runs_out_halves_the_images(
 ) -> None:
     ranker = Ranker.load(str(directory))
     wanted = ranker.encode_images(pictures)
-    whole = ranker._model.encode_image
+    whole = ranker.model.encode_image
 
     def small_memory(pixels: torch.Tensor) -> torch.Tensor:
         if len(pixels) > 3:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return whole(pixels)
 
-    monkeypatch.setattr(ranker._model, "encode_image", small_memory)
+    monkeypatch.setattr(ranker.model, "encode_image", small_memory)
     assert ranker.encode_images(pictures) == pytest.approx(wanted, abs=1e-6)
     assert ranker._images_at_once <= 3
