@@ -40,6 +40,10 @@ _LAST_BEFORE_ARTICLE = _words("in on at to by for from near next under over into
 _MIN_TITLE_WORDS = 4
 _SMALL = _words("a an the in on of with at to by for and is are next from near")
 _OF_PLACE = _words("in on at of with under over above below near next behind beside against to from by")
+_QUANTITY = (
+    r"(?:\w+ )?(?:lot|few|couple|number|group|bunch|pair|variety|pile|set|row|series|collection|line|assortment|crowd"
+    r"|dozen|herd|flock|plate|bowl|array|team|family|stack|bus|range|load|ton|row|handful|display|mix)"
+)
 _CLOSED = frozenset(".!?")
 _SPECIAL_TOKEN = re.compile(
     r"\[(?:unk|sep|cls|pad|mask|unused\d+|enc|dec)\]|</?s>|<pad>|<unk>", re.IGNORECASE
@@ -223,6 +227,17 @@ def _articles(text: str) -> str:
     return re.sub(r"(?<![\w'.])([Aa]n?)( \"?)([\w'][\w'-]*)", agree, text)
 
 
+def _there(text: str) -> str:
+    """ "there is two dogs" -> "there are two dogs", "there are a dog" -> "there is a dog"."""
+    text = re.sub(
+        r"\b([Tt]here) is (?=(?:two|three|four|five|six|several|many) (?!way|door|story)\w)", r"\1 are ", text
+    )
+    # "There are a dog and a cat" and "there are a lot of dogs" are right.
+    if re.search(r"\band\b|,", text):
+        return text
+    return re.sub(rf"\b([Tt]here) are (?=an? (?!{_QUANTITY})\w)", r"\1 is ", text)
+
+
 def _pronoun(text: str) -> str:
     """ "i" is "I" where a verb follows; elsewhere it may be a slip for "in"."""
     return re.sub(r"(?<![\w.])i(?='m |'ve | (?:am|was|have|had|see|think|can|do|took|would) )", "I", text)
@@ -253,6 +268,7 @@ RULES: tuple[Callable[[str], str], ...] = (
     _cut_off,
     _case,
     _articles,
+    _there,
     _pronoun,
     _capital,
     _final_period,

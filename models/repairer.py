@@ -23,6 +23,7 @@ from models.device import run_in_batches
 from models.loading import local_directory, model_fingerprint, one_line_errors, torch_dtype
 from models.repair_case import mark_case, unmark_case
 from models.repair_guard import refusal
+from models.repair_number import agree_in_number
 from models.repair_rules import apply_rules, bare
 from models.repair_spelling import Speller
 
@@ -248,9 +249,9 @@ class Repairer:
 
 
 def mend(caption: str, speller: Speller) -> str:
-    """What is done without a model: rules, spelling, and the rules again for what spelling uncovered."""
+    """What is done without a model: rules, spelling and number, and the rules again for what these uncovered."""
     ruled = apply_rules(caption)
-    spelled = speller.correct(ruled)
+    spelled = agree_in_number(speller.correct(ruled), speller.counts)
     return ruled if spelled == ruled else apply_rules(spelled)
 
 

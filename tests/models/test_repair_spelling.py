@@ -1,4 +1,4 @@
-"""Spelling by counted words."""
+"""Spelling and number by counted words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from models.repair_number import agree_in_number
 from models.repair_spelling import Speller
 
 COUNTS = {"a": 900, "the": 900, "and": 900, "horse": 50, "house": 60, "table": 40, "next": 80, "to": 500, "beach": 40,
@@ -59,3 +60,38 @@ def test_the_word_list_survives_its_file(speller: Speller, tmp_path: Path) -> No
     path.write_text("no count here\n")
     with pytest.raises(ValueError):
         Speller.read(path)
+
+
+NOUNS = dict.fromkeys(
+    ["dog", "dogs", "woman", "women", "door", "doors", "green", "greens", "sheep", "umbrella"], 9
+)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("Two dog on a couch.", "Two dogs on a couch."),
+        ("A man and three dog.", "A man and three dogs."),
+        ("A women is standing with a dogs.", "A woman is standing with a dog."),
+        ("Two woman riding with a dogs of hers.", "Two women riding with a dog of hers."),
+    ],
+)
+def test_nouns_agree_with_numbers(wrong: str, right: str) -> None:
+    assert agree_in_number(wrong, NOUNS) == right
+    assert agree_in_number(right, NOUNS) == right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A two door car.",
+        "Two dog houses.",
+        "A two dog on it.",
+        "Two sheep on grass.",
+        "Two umbrella on it.",
+        "Two green and red doors.",
+    ],
+)
+def test_number_needs_a_head_noun_and_both_forms(text: str) -> None:
+    assert agree_in_number(text, NOUNS) == text
+    assert agree_in_number("Two dog on a couch.", {}) == "Two dog on a couch."
