@@ -95,7 +95,7 @@ def _local(count: int) -> distributed.LocalCluster:
         "n_workers": count,
         "resources": {DEVICE: 1},
         "host": "127.0.0.1",
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
         "silence_logs": logging.ERROR,
     }
     if gpu_count():

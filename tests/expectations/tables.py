@@ -29,7 +29,7 @@ def clean_row(number: int) -> dict[str, Any]:
     return {
         "URL": f"http://example.org/{number}.jpg",
         "TEXT": f"IMG_{number}.jpg stock photo",
-        "top_caption": raw if repair == "unchanged" else raw.capitalize() + ".",
+        "top_caption": raw.capitalize() + ".",
         "all_captions": captions,
         "all_similarities": [0.31, 0.3, 0.25],
         "WIDTH": 640, "HEIGHT": 480, "similarity": 0.3, "hash": number, "pwatermark": 0.1, "punsafe": None,
