@@ -134,7 +134,7 @@ def _from_nucleus(logits: torch.Tensor, top_k: Ints, top_p: Doubles, which: Ints
     """Draw ``(draws,)`` tokens from the filtered rows ``which`` of ``logits`` ``(rows, vocabulary)``."""
     vocabulary = logits.shape[1]
     top_k = np.where(top_k <= 0, vocabulary, np.minimum(top_k, vocabulary))
-    if vocabulary <= _SMALL_VOCABULARY:
+    if vocabulary <= _SMALL_VOCABULARY or ((top_p >= 1) & (top_k == vocabulary)).all():
         return _inverse(filtered_weights(logits, top_k, top_p), which, u)
     ids, weights, sure = small_nuclei(logits, top_k, top_p)
     tokens: Ints = ids[which, _inverse(weights, which, u)]
@@ -172,27 +172,22 @@ def filtered_weights(logits: torch.Tensor, top_k: Ints, top_p: Doubles) -> Doubl
     Returns weights of the same shape, in token-id order: 0 where filtered, else e to the logit less the row's largest.
     Tokens that tie with the k-th pass top-k; ties at the nucleus' edge go to the lower ids. ``top_k`` is at least 1.
     """
-    largest = logits.amax(dim=-1, keepdim=True)
-    weights: Doubles = (logits.double() - largest.double()).exp_().cpu().numpy()
+    weights: Doubles = logits.cpu().numpy().astype(np.float64)
+    np.exp(weights - weights.max(axis=1, keepdims=True), out=weights)
     rows = np.flatnonzero((top_k < logits.shape[1]) | (top_p < 1))
     if not len(rows):
         return weights
-    chosen = logits[torch.as_tensor(rows, device=logits.device)]
-    falling = torch.sort(chosen, dim=-1, descending=True).values
-    values = falling.cpu().numpy()
-    sorted_weights = (falling.double() - falling[:, :1].double()).exp_().cpu().numpy()
-    every = np.arange(len(rows))
-    sorted_weights[values < values[every, top_k[rows] - 1][:, None]] = 0.0
-    cumulative = np.cumsum(sorted_weights, axis=1)
-    kept = (cumulative - sorted_weights <= top_p[rows, None] * cumulative[:, -1:]) & (sorted_weights > 0)
+    chosen, every = weights[rows], np.arange(len(rows))
+    # NumPy sorts numbers without their places ten times faster than torch does with.
+    falling = np.sort(chosen, axis=1)[:, ::-1]
+    falling = np.where(falling < falling[every, top_k[rows] - 1][:, None], 0.0, falling)
+    cumulative = np.cumsum(falling, axis=1)
+    kept = (cumulative - falling <= top_p[rows, None] * cumulative[:, -1:]) & (falling > 0)
     size = np.maximum(kept.sum(axis=1), 1)
-    edge = values[every, size - 1][:, None]
-    plain = chosen.cpu().numpy()
-    inside = plain > edge
-    tied = plain == edge
+    edge = falling[every, size - 1][:, None]
+    inside, tied = chosen > edge, chosen == edge
     wanted = (size - inside.sum(axis=1))[:, None]
-    inside |= tied & (np.cumsum(tied, axis=1) <= wanted)
-    weights[rows] *= inside
+    weights[rows] *= inside | (tied & (np.cumsum(tied, axis=1) <= wanted))
     return weights
 
 
