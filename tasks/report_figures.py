@@ -132,7 +132,7 @@ class RunFigures:
         """Rows of published partitions that are left after each stage."""
         left = self.rows_settled
         after = {}
-        for stage in STAGES:
+        for stage in ("plan", *STAGES):  # the plan ends repeated and missing URLs
             left -= sum(rows for (where, _), rows in self.rejected.items() if where == stage)
             after[stage] = left
         return after

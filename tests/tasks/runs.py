@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,9 @@ def jpeg(number: int, size: tuple[int, int] = (320, 200)) -> bytes:
     return buffer.getvalue()
 
 
+ENDS = (("validate", "repeated_words"), ("download", "http_404"), ("plan", "missing_url"))
+
+
 def _publish(job: Job, rejected: int, keep_images: bool) -> None:
     numbers = range(job.first_row, job.first_row + job.rows)
     rows = [clean_row(number) for number in numbers]
@@ -80,10 +84,9 @@ def _publish(job: Job, rejected: int, keep_images: bool) -> None:
     good, bad = rows[: job.rows - rejected], rows[job.rows - rejected :]
     refusals: list[dict[str, Any]] = [
         {
-            "key": row["key"], "URL": row["URL"], "TEXT": HOSTILE, "stage": "download" if i else "validate",
-            "reason": "http_404" if i else "repeated_words", "detail": HOSTILE,
+            "key": row["key"], "URL": row["URL"], "TEXT": HOSTILE, "stage": stage, "reason": reason, "detail": HOSTILE,
         }
-        for i, row in enumerate(bad)
+        for row, (stage, reason) in zip(bad, islice(cycle(ENDS), len(bad)), strict=True)
     ]  # fmt: skip
     _write(job.data_file, pa.Table.from_pylist(good, schema=published_schema()))
     _write(job.rejected_file, pa.Table.from_pylist(refusals, schema=rejected_schema()))
