@@ -35,7 +35,7 @@ plan = task(name="plan", cache_policy=NO_CACHE)(plan_run)
 report = task(name="report", cache_policy=NO_CACHE)(build_report)
 
 
-@flow(name="caption-dataset", flow_run_name="{config.out}", validate_parameters=False)
+@flow(name="caption-dataset", flow_run_name="{config.out}")
 def caption_dataset(config: RunConfig) -> dict[str, int]:
     """Caption all of ``config.sources`` into ``config.out``. Returns partitions by outcome: published, failed, skipped.
 
