@@ -120,6 +120,8 @@ def run(
         raise UserError("no input: cocoscribe run SOURCE... --out DIR")
     if workers and scheduler:
         raise UserError("--workers is for this machine and --scheduler for another: give one of them")
+    if scheduler and not os.environ.get("PREFECT_API_URL"):
+        raise UserError("--scheduler needs PREFECT_API_URL: a Prefect server that the workers reach too")
     given = {"profile": profile, "workers": workers, "scheduler": scheduler, "seed": seed}
     plan = {"partition_rows": partition_rows, "limit": limit, "url_column": url_col, "text_column": text_col}
     overrides: dict[str, Any] = {

@@ -39,6 +39,7 @@ def source(tmp_path: Path) -> Path:
             ["run", "SOURCE", "--out", "OUT", "--workers", "1", "--scheduler", "tcp://127.0.0.1:1"],
             "give one of them",
         ),
+        (["run", "SOURCE", "--out", "OUT", "--scheduler", "tcp://127.0.0.1:1"], "PREFECT_API_URL"),
         (["run", "SOURCE", "--out", "OUT", "--config", "none.toml"], "cannot read none.toml"),
         (["run", "SOURCE", "--out", "OUT", "--allow-host", "http://host/"], "host"),
         (["run", "SOURCE", "--out", "SOURCE"], "is not a run"),
