@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.loading import LOCAL_PREFIX, ModelError
+from models.identity import LOCAL_PREFIX, ModelError
 from models.sampling import Sampling
 
 WEIGHTS = Path(__file__).resolve().parent / "embedded" / "weights"

@@ -1,10 +1,10 @@
-"""Train the embedded captioner: `python -m models.embedded.train.captioner --minutes 25 --out DIR`.
+"""Train the embedded captioner: `python -m models.embedded.train.captioner --minutes 47.5 --out DIR`.
 
 A transformer of this size learns a scene's objects from captions alone only after many hours. What brings it
 to minutes: the vision tower is also told what each patch shows (collages of many objects, a large share of a
 batch at first) and what role the shown object plays in the caption (which keeps position alive); batches are
 small; Muon moves the hidden matrices. Captions join after a seventh of the budget; the tower is never frozen.
-Paraphrases come last.
+Paraphrases come later than canonical captions.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ADAMW_RATE = 1.5e-3
 CAPTIONS_FROM = 0.14
 COLLAGES_FALL_UNTIL = 0.45
 LARGER_BATCH_FROM = 0.5
-PARAPHRASES_FROM = 0.8
-PARAPHRASE_SHARE = 0.4
+PARAPHRASES_FROM = 0.5
+PARAPHRASE_SHARE = 0.3
 GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 60.0
 PROBE_SEED = 900_000
@@ -189,7 +189,7 @@ def _probe(model: CaptionerInTraining, probe: list[Scene]) -> dict[str, float]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the embedded captioner.")
-    parser.add_argument("--minutes", type=float, default=25.0, help="CPU-minutes of this process")
+    parser.add_argument("--minutes", type=float, default=47.5, help="CPU-minutes of this process")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="go on from DIR/training/checkpoint.pt")
     parser.add_argument("--seed", type=int, default=0)
