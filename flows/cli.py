@@ -33,7 +33,7 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line; returns the exit code."""
-    from models.loading import ModelError
+    from models.identity import ModelError
     from tasks.errors import CaptionPipelineError, UserError
 
     try:

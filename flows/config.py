@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from expectations.caption_suite import GateThresholds
-from models.loading import ModelError
+from models.identity import ModelError
 from models.profiles import Profile, get_profile
 from models.sampling import Sampling
 from tasks.download import DownloadLimits

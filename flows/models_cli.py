@@ -46,22 +46,11 @@ def fetch(profile: str) -> None:
     profile
         Name of a profile.
     """
-    from models.loading import fetch_from_hub, local_directory
+    from models.loading import fetch_profile
     from models.profiles import get_profile
-    from tasks.residents import resident_ranker
 
-    found = get_profile(profile)
-    console = Console()
-    for source, revision in (
-        (found.captioner.source, found.captioner.revision),
-        (found.repairer.source, found.repairer.revision),
-    ):
-        if local_directory(source) is None:
-            fetch_from_hub(source, revision)
-        console.print(f"{source}: here")
-    for ranker in filter(None, (found.ranker1, found.ranker2)):
-        resident_ranker(ranker)
-        console.print(f"{ranker.name} {ranker.pretrained}: here")
+    for name in fetch_profile(get_profile(profile)) or ["nothing to fetch: its models are directories"]:
+        Console().print(name, highlight=False)
 
 
 @models_app.command
@@ -148,7 +137,9 @@ def check(*, device: str | None = None, dtype: str | None = None, json: Json = F
     if json:
         print(jsonlib.dumps([asdict(each) for each in found]))
     else:
-        table = Table("device", "dtype", "equal candidates", "equal top", "logit error", "images/s", "CPU images/s", "")
+        table = Table(
+            "device", "dtype", "equal candidates", "equal top", "logit error", "images/s", "CPU images/s", ""
+        )
         for each in found:
             table.add_row(
                 each.device,

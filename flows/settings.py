@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.config import RunConfig
-from models.loading import model_fingerprint
+from models.identity import local_directory, model_fingerprint
 from models.profiles import Profile
 from tasks.caption import CaptionSettings
 from tasks.download.stage import DownloadSettings
@@ -36,7 +36,15 @@ class StageSettings:
 
 
 def identify_models(profile: Profile) -> dict[str, dict[str, str | None]]:
-    """Name, revision and fingerprint of the profile's models. Raises ModelError, in one line, where one is missing."""
+    """Name, revision and fingerprint of the profile's models; hub models are fetched if they are not cached.
+
+    Raises ModelError, in one line, where one is missing.
+    """
+    refs = (profile.captioner.source, profile.ranker1.name, profile.repairer.source)
+    if any(local_directory(source) is None for source in refs):
+        from models.loading import fetch_profile  # torch: only where a hub is needed
+
+        fetch_profile(profile)
     models: dict[str, dict[str, str | None]] = {
         "captioner": _identity(profile.captioner.source, profile.captioner.revision),
         "ranker1": _identity(profile.ranker1.name, profile.ranker1.pretrained),

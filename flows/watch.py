@@ -59,7 +59,8 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     api = choose_api()
     # A log line that cannot be delivered, as while Ctrl-C ends the processes, is no news for the terminal.
     logging.raiseExceptions = False
-    if before and before.complete and _nothing_to_do(planned, config):
+    models = _identify(config)
+    if before and before.complete and _nothing_to_do(planned, config, models):
         return Outcome(before, 0, 0, 0.0)
     clock = time.monotonic()
     with watching(reader, console, before), prefect_api(api, config.out, meanwhile=_import_flow):
@@ -74,11 +75,17 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     return outcome
 
 
-def _nothing_to_do(planned: Plan, config: RunConfig) -> bool:
-    # Imports Prefect, which reads its settings from the environment then: after choose_api().
-    from flows.settings import identify_models, unsettled
+# These import Prefect, which reads its settings from the environment then: after choose_api().
+def _identify(config: RunConfig) -> dict[str, dict[str, str | None]]:
+    from flows.settings import identify_models
 
-    return not unsettled(planned, config, identify_models(config.resolve_profile()))
+    return identify_models(config.resolve_profile())
+
+
+def _nothing_to_do(planned: Plan, config: RunConfig, models: dict[str, dict[str, str | None]]) -> bool:
+    from flows.settings import unsettled
+
+    return not unsettled(planned, config, models)
 
 
 def _import_flow() -> Callable[[RunConfig], dict[str, int]]:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from models.captioner import Captioner
-from models.loading import ModelError
+from models.identity import ModelError
 from models.profiles import Profile, get_profile
 from models.quantised import INT8
 from models.ranker import Ranker

@@ -1,4 +1,4 @@
-"""Where models come from: a local directory or the Hugging Face hub, safetensors only, and what identifies them.
+"""Where models come from: a local directory or the Hugging Face hub, safetensors only.
 
 Nothing here unpickles: weights are asked for as safetensors. Every failure to load is a :class:`ModelError` with one
 line for the user. Knows nothing of what a model computes.
@@ -7,8 +7,6 @@ line for the user. Knows nothing of what a model computes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,71 +15,10 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 
-LOCAL_PREFIX = "local-dir:"
-"""open_clip's way to name a directory; accepted for every model."""
+from models.identity import LOCAL_PREFIX, MODEL_FILES, ModelError, local_directory
+from models.profiles import Profile
 
-# What a model directory is made of. Anything else in it (a README, a training log) does not change what it computes.
-_MODEL_FILES = (".safetensors", ".json", ".txt", ".model")
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-_file_digests: dict[tuple[str, int, int], bytes] = {}
-_file_digests_lock = threading.Lock()
-
-
-class ModelError(Exception):
-    """One line for the user: which model, what is wrong, and the fix."""
-
-
-def local_directory(source: str) -> Path | None:
-    """The directory that ``source`` names, or None where it is a hub name.
-
-    Raises ModelError where ``source`` is clearly a path but no directory is there.
-    """
-    name = source.removeprefix(LOCAL_PREFIX)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    # "owner/name" is a hub name; an absolute or dotted path, or more than one slash, cannot be.
-    if (
-        source.startswith(LOCAL_PREFIX)
-        or path.is_absolute()
-        or name.startswith((".", "~"))
-        or name.count("/") > 1
-    ):
-        raise ModelError(
-            f"{name}: no model directory there; for the shipped models, 'cocoscribe models train'"
-        )
-    return None
-
-
-def model_fingerprint(source: str, revision: str | None = None) -> str:
-    """What identifies a model's bytes: sha256 of a local directory's files, or ``name@revision`` on the hub.
-
-    Files are hashed once per (path, size, mtime). For an open_clip model ``revision`` is the pretrained tag.
-    """
-    directory = local_directory(source)
-    if directory is None:
-        return f"{source}@{revision or 'main'}"
-    files = sorted(p for p in directory.iterdir() if p.suffix in _MODEL_FILES and p.is_file())
-    if not any(p.suffix == ".safetensors" for p in files):
-        raise ModelError(f"{directory}: no .safetensors file there; save the model with save_pretrained")
-    whole = hashlib.sha256()
-    for path in files:
-        whole.update(path.name.encode() + b"\0" + _file_digest(path))
-    return whole.hexdigest()
-
-
-def _file_digest(path: Path) -> bytes:
-    status = path.stat()
-    identity = (str(path), status.st_size, status.st_mtime_ns)
-    with _file_digests_lock:
-        known = _file_digests.get(identity)
-    if known is None:
-        with path.open("rb") as file:
-            known = hashlib.file_digest(file, "sha256").digest()
-        with _file_digests_lock:
-            _file_digests[identity] = known
-    return known
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -121,5 +58,33 @@ def _unreachable(reason: object) -> str:
 def fetch_from_hub(source: str, revision: str | None) -> Path:
     """Download a transformers model's safetensors, configs and tokenizer into the hub's cache; the folder's path."""
     with one_line_errors(source):
-        patterns = [f"*{suffix}" for suffix in _MODEL_FILES]
+        patterns = [f"*{suffix}" for suffix in MODEL_FILES]
         return Path(snapshot_download(source, revision=revision, allow_patterns=patterns))
+
+
+def fetch_clip(name: str, pretrained: str) -> None:
+    """Download an open_clip model's weights into the cache. Raises ModelError where they are not to be had."""
+    import open_clip
+
+    config = open_clip.get_pretrained_cfg(name, pretrained)
+    if not config:
+        raise ModelError(f"{name}: no pretrained weights {pretrained!r} in open_clip")
+    with one_line_errors(name):
+        open_clip.download_pretrained(config)
+
+
+def fetch_profile(profile: Profile) -> list[str]:
+    """Have all models of a profile on this machine, as far as they come from a hub; the names of those that do.
+
+    Raises ModelError, in one line, for the first that is neither cached nor to be had.
+    """
+    fetched = []
+    for model in (profile.captioner, profile.repairer):
+        if local_directory(model.source) is None:
+            fetch_from_hub(model.source, model.revision)
+            fetched.append(model.source)
+    for ranker in (profile.ranker1, profile.ranker2):
+        if ranker is not None and local_directory(ranker.name) is None:
+            fetch_clip(ranker.name, ranker.pretrained)
+            fetched.append(f"{ranker.name} {ranker.pretrained}")
+    return fetched

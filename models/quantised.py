@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from models.loading import ModelError
+from models.identity import ModelError
 
 INT8 = "int8"
 """Stands where a dtype's name does."""

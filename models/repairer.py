@@ -20,7 +20,8 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from models.device import run_in_batches
-from models.loading import local_directory, model_fingerprint, one_line_errors, torch_dtype
+from models.identity import local_directory, model_fingerprint
+from models.loading import one_line_errors, torch_dtype
 from models.repair_case import mark_case, unmark_case
 from models.repair_guard import refusal
 from models.repair_number import agree_in_number

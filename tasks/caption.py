@@ -12,7 +12,6 @@ from models.profiles import CaptionerRef
 from models.sampling import Sampling
 from tasks.errors import GenerationFailed
 from tasks.images import decoded_batches
-from tasks.residents import resident_captioner
 from tasks.stages import Job, StageOutput, StageRecord, complete_stage, table_path
 
 VERSION = 1  # raise it when equal inputs give other captions
@@ -42,6 +41,8 @@ def caption(job: Job, downloaded: StageRecord, settings: CaptionSettings) -> Sta
     """Write ``candidates`` for every downloaded image."""
 
     def work(output: StageOutput) -> None:
+        from tasks.residents import resident_captioner  # torch: for workers only, not for schedulers
+
         captioner = resident_captioner(settings.captioner)
         done = written = 0
         for batch in decoded_batches(table_path(job, "download"), settings.images_per_batch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,11 +18,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.profiles import RankerRef
-from models.ranker import Ranker
 from tasks.errors import RankingFailed
 from tasks.images import decoded_batches
-from tasks.residents import resident_ranker
 from tasks.stages import Job, StageOutput, StageRecord, complete_stage, table_path
+
+if TYPE_CHECKING:
+    from models.ranker import Ranker
 
 VERSION = 1  # raise it when equal inputs give another order
 
@@ -96,6 +98,8 @@ def rank(job: Job, downloaded: StageRecord, captioned: StageRecord, settings: Ra
     """Order the candidates and name a winner; a row without any usable candidate ends here."""
 
     def work(output: StageOutput) -> None:
+        from tasks.residents import resident_ranker  # torch: for workers only, not for schedulers
+
         ranker1 = resident_ranker(settings.ranker1)
         ranker2 = resident_ranker(settings.ranker2) if settings.ranker2 else None
         candidates = _candidates(job)

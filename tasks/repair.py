@@ -12,7 +12,6 @@ from prefect.cache_policies import NO_CACHE
 
 from models.profiles import RepairerRef
 from tasks.errors import RepairFailed
-from tasks.residents import resident_repairer
 from tasks.stages import Job, StageOutput, StageRecord, complete_stage, table_path
 
 VERSION = 1  # raise it when equal inputs give other text
@@ -41,6 +40,8 @@ def repair(job: Job, ranked: StageRecord, settings: RepairSettings) -> StageReco
     """Write ``top_caption`` from ``top_caption_raw`` and say what was done to it."""
 
     def work(output: StageOutput) -> None:
+        from tasks.residents import resident_repairer  # torch: for workers only, not for schedulers
+
         repairer = resident_repairer(settings.repairer)
         outcomes: Counter[str] = Counter()
         with pq.ParquetFile(table_path(job, "rank")) as file:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -100,6 +103,33 @@ def test_a_second_run_on_one_output_is_refused(
     with only_run(tmp_path / "out"):
         assert run_command(["run", str(source), "--out", str(tmp_path / "out")]) == 2
     assert "another run is at work" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["run", "SOURCE", "--out", "OUT", "--profile"], ["models", "fetch"]])
+def test_a_model_that_is_not_to_be_had_is_one_line_that_names_the_fix(
+    command: list[str], source: Path, tmp_path: Path
+) -> None:
+    """In a process of its own: the hub's client reads HF_HUB_OFFLINE when it is imported."""
+    names = {"OUT": str(tmp_path / "out"), "SOURCE": str(source)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *(names.get(a, a) for a in command), "laion-coco"],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "Salesforce/blip-image-captioning-large" in ended.stderr
+    assert "cocoscribe models fetch" in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_schedulers_and_command_lines_do_not_load_torch() -> None:
+    """The Dask scheduler unpickles tasks: an import of torch would hold up its event loop for seconds."""
+    code = "import sys, flows.caption_dataset, flows.cli; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ended.stdout.strip() == "[]", ended.stderr
 
 
 def test_caption_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

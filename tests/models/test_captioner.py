@@ -13,7 +13,7 @@ from torchvision import transforms
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 from models.captioner import Candidate, Captioner, check_blip, preprocess
-from models.loading import ModelError
+from models.identity import ModelError
 from models.sampling import Sampling
 from models.vision_attention import use_fused_attention
 

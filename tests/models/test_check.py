@@ -10,7 +10,7 @@ from PIL import Image
 from models import check, profiles
 from models.captioner import Captioner
 from models.check import check_device
-from models.loading import ModelError
+from models.identity import ModelError
 from models.profiles import CaptionerRef, Profile, RankerRef, RepairerRef
 from models.sampling import Sampling
 from tests.models.tiny import build_tiny_clip

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from models.captioner import Captioner
 from models.device import is_out_of_memory, items_that_fit, pick_dtype, run_in_batches
-from models.loading import ModelError, local_directory, model_fingerprint, torch_dtype
+from models.identity import ModelError, local_directory, model_fingerprint
+from models.loading import torch_dtype
 from models.profiles import PROFILES, WEIGHTS, get_profile
 from models.ranker import Ranker
 from tests.models.tiny import build_tiny_clip, build_tiny_t5

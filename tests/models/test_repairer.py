@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 
 from models.embedded.train.repairer import export
 from models.embedded.train.repairer_model import build_model, train_tokenizer
-from models.loading import ModelError
+from models.identity import ModelError
 from models.repair_case import mark_case
 from models.repair_spelling import Speller
 from models.repairer import Repair, Repairer, _Answer
