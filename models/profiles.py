@@ -71,8 +71,8 @@ _EMBEDDED = Profile(
     repairer=RepairerRef(str(WEIGHTS / "repairer")),
     # The recipe's nucleus of 0.24 leaves these models 1.1 different captions per image and ranking nothing to do; a
     # wider one offers more than tiny rankers can sort out. Winners wholly right on 512 held-out scenes, by top_p:
-    # 0.2427 .758, 0.35 .768, 0.4 .742, 0.45 .732; on 256: 0.6 .617, 0.9 .418. Without penalty and forced end: scenes
-    # like "a dog next to a dog" must repeat words.
+    # 0.2427 .758, 0.35 .768, 0.4 .742, 0.45 .732; on 256: 0.6 .617, 0.9 .418. No penalty and no forced end: this world's
+    # captions repeat words ("a dog next to a couch on the beach") and end where they should.
     sampling=Sampling(
         top_p=0.35, top_k=0, max_new_tokens=24, force_eos_probability=None, repetition_penalty=1.0
     ),
