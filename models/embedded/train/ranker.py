@@ -19,8 +19,9 @@ from torch import Tensor
 
 from models.embedded.train.budget import Budget, Curve, load_checkpoint, save_checkpoint
 from models.embedded.train.muon import MuonWithAdamW
-from models.embedded.train.ranker_batches import Batch, make_batch, preprocessing
+from models.embedded.train.ranker_batches import Batch, Mined, make_batch, preprocessing
 from models.embedded.train.ranker_learner import Learner
+from models.embedded.train.ranker_mining import load_mined
 from models.embedded.train.ranker_model import (
     VISION_TOWERS,
     build_model,
@@ -71,11 +72,12 @@ class Training:
         minutes: float,
         *,
         resume: bool = False,
+        mined: Sequence[Mined] = (),
         seed: int = 1,
         recipe: Recipe | None = None,
     ) -> None:
         torch.manual_seed(seed)
-        self.out, self.seed, self.recipe = out, seed, recipe or Recipe()
+        self.out, self.seed, self.recipe, self.mined = out, seed, recipe or Recipe(), mined
         self.tokenizer = build_tokenizer(word for word in vocabulary() if word.isalnum())
         self.config = model_config(ranker, len(self.tokenizer))
         self.learner = Learner(build_model(self.config))
@@ -129,7 +131,9 @@ class Training:
             )
 
     def batch(self, number: int, collages: int) -> Batch:
-        return make_batch(self.seed, number, self.recipe.batch, collages, self.learner.grid, self.transform)
+        return make_batch(
+            self.seed, number, self.recipe.batch, collages, self.learner.grid, self.transform, self.mined
+        )
 
     def checkpoint(self) -> None:
         state = {"learner": self.learner.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -165,10 +169,16 @@ def main() -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint; more minutes stretch the schedule"
     )
+    parser.add_argument("--mined", type=Path, help="a captioner's mistakes, from ranker_mining")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     training = Training(
-        arguments.ranker, arguments.out, arguments.minutes, resume=arguments.resume, seed=arguments.seed
+        arguments.ranker,
+        arguments.out,
+        arguments.minutes,
+        resume=arguments.resume,
+        mined=load_mined(arguments.mined) if arguments.mined else (),
+        seed=arguments.seed,
     )
     training.run()
     training.save()

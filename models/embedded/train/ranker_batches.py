@@ -109,6 +109,14 @@ def dense_targets(scene: Scene, instances: NDArray[np.uint8], grid: int) -> NDAr
 
 
 @dataclass(frozen=True)
+class Mined:
+    """A scene and what a captioner wrongly says of it."""
+
+    scene: Scene
+    wrong: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Batch:
     """``scenes`` captioned images come first, then the collages.
 
@@ -120,6 +128,7 @@ class Batch:
     dense: Tensor  # (scenes + collages, 2, grid, grid)
     texts: list[str]
     text_facts: Facts
+    with_facts: Tensor  # (m,), the texts that have facts: mined ones mean no scene
     scenes: int
 
 
@@ -130,11 +139,19 @@ def make_batch(
     collages: int,
     grid: int,
     transform: Callable[[Image.Image], Tensor],
+    mined: Sequence[Mined] = (),
 ) -> Batch:
-    """Batch ``number`` of a run: ``size`` images of which ``collages`` are collages."""
+    """Batch ``number`` of a run: ``size`` images of which ``collages`` are collages.
+
+    With ``mined`` scenes half of the captioned ones are drawn from them, and all but one of their negatives.
+    """
     rng = random.Random(f"ranker batch {seed} {number}")
     kinds = rng.choices(tuple(KIND_SHARES), tuple(KIND_SHARES.values()), k=size - collages)
     captioned = [make_scene(seed, number * 1000 + place, kind) for place, kind in enumerate(kinds)]
+    wrong: dict[Scene, Sequence[str]] = {}
+    for place, one in enumerate(rng.sample(mined, min(len(mined), len(captioned) // 2))):
+        captioned[place] = one.scene
+        wrong[one.scene] = rng.sample(one.wrong, min(HARD_NEGATIVES - 1, len(one.wrong)))
     scenes = captioned + [make_collage(seed, number * 1000 + place) for place in range(collages)]
     images, dense = [], []
     for scene in scenes:
@@ -142,9 +159,12 @@ def make_batch(
         images.append(transform(image))
         dense.append(dense_targets(scene, instances, grid))
     texts = [some_caption(scene, rng) for scene in captioned]
-    meant = list(captioned)
+    meant: list[Scene | None] = list(captioned)
     for scene in captioned:
-        for text, other in wrong_captions(scene, HARD_NEGATIVES, rng):
+        said = wrong.get(scene, ())
+        texts += said
+        meant += [None] * len(said)
+        for text, other in wrong_captions(scene, HARD_NEGATIVES - len(said), rng):
             texts.append(text)
             meant.append(other)
     return Batch(
@@ -152,6 +172,7 @@ def make_batch(
         facts_of(scenes),
         torch.from_numpy(np.stack(dense)),
         texts,
-        facts_of(meant),
+        facts_of([other for other in meant if other is not None]),
+        torch.tensor([row for row, other in enumerate(meant) if other is not None]),
         len(captioned),
     )

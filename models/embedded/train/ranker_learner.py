@@ -116,7 +116,7 @@ class Learner(nn.Module):
             contrastive,
             dense,
             self.read_outs.loss(images, batch.image_facts),
-            self.read_outs.loss(texts, batch.text_facts),
+            self.read_outs.loss(texts[batch.with_facts], batch.text_facts),
             top1,
         )
 

@@ -8,16 +8,19 @@ import open_clip
 import pytest
 import torch
 
+from models.captioner import Candidate
 from models.embedded.train import ranker as ranker_program
 from models.embedded.train.ranker import Recipe, Training, collage_number
 from models.embedded.train.ranker_batches import (
     HARD_NEGATIVES,
     IGNORED,
+    Mined,
     dense_targets,
     facts_of,
     make_batch,
     preprocessing,
 )
+from models.embedded.train.ranker_mining import MINING_SEED, load_mined, mine, save_mined
 from models.embedded.train.ranker_model import EOS_ID, UNK_ID, build_tokenizer, encode_text, tokenize
 from models.embedded.train.ranker_negatives import look_alikes, wrong_captions
 from models.embedded.world import (
@@ -31,6 +34,7 @@ from models.embedded.world import (
     render_with_instances,
     score,
 )
+from models.sampling import Sampling
 
 
 def _font_is_missing() -> bool:
@@ -102,6 +106,47 @@ def test_a_batch_is_the_same_every_time_and_true_captions_come_first() -> None:
     assert first.images.shape == (6, 3, 96, 96)
     assert first.dense.shape == (6, 2, 8, 8)
     assert make_batch(5, 3, 6, 2, 8, preprocessing()).texts != first.texts
+
+
+def test_mined_mistakes_take_part_without_facts(tmp_path) -> None:
+    kinds = ("single", "front", "list")
+    mined = [
+        Mined(make_scene(MINING_SEED, i, kind), ("a cup a cup", "under above"))
+        for i, kind in enumerate(kinds)
+    ]
+    save_mined(mined, tmp_path / "mined.json")
+    assert load_mined(tmp_path / "mined.json") == mined
+
+    batch = make_batch(5, 2, 6, 2, 8, preprocessing(), mined)
+    assert len(batch.texts) == 4 * (1 + HARD_NEGATIVES)
+    # Half of the four captioned scenes are mined, with two of their three negatives.
+    said = [row for row, text in enumerate(batch.texts) if text in ("a cup a cup", "under above")]
+    assert said == [4, 5, 7, 8]
+    assert batch.with_facts.tolist() == [row for row in range(16) if row not in said]
+    assert len(batch.text_facts.kind) == 12
+
+
+def test_what_a_captioner_says_wrongly_is_mined() -> None:
+    class Parrot:
+        def caption(self, images, keys, sampling):
+            assert images[0].size == (192, 192)
+            truth = [
+                captions(make_scene(MINING_SEED, int(key.split("-")[1]), kind))
+                for key, kind in zip(keys, drawn, strict=True)
+            ]
+            return [
+                [Candidate(true[0].replace(",", " ,"), ()), Candidate("a cup a cup", ())] for true in truth
+            ]
+
+    drawn = [one.scene.kind for one in mine(_AlwaysWrong(), Sampling(), 3)]
+    assert len(drawn) == 3
+    mined = mine(Parrot(), Sampling(), 3)
+    assert [one.wrong for one in mined] == [("a cup a cup",)] * 3
+
+
+class _AlwaysWrong:
+    def caption(self, images, keys, sampling):
+        return [[Candidate("nothing", ())] for _ in images]
 
 
 def test_collages_give_way_to_captioned_scenes() -> None:
