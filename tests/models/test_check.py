@@ -69,3 +69,10 @@ def test_without_scenes_there_is_nothing_to_check(tmp_path: Path, monkeypatch: p
 
 def test_int8_has_its_own_fingerprint(blip_directory: Path, captioner: Captioner) -> None:
     assert Captioner.load(str(blip_directory), dtype="int8").fingerprint == f"{captioner.fingerprint}-int8"
+
+
+def test_the_shipped_models_check_out_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    found = check_device("cpu", "float32", "embedded", most_images=6)
+    assert found.passed
+    assert found.equal_candidates == 1.0
