@@ -14,7 +14,8 @@ from PIL import Image
 from transformers import AutoTokenizer, BlipConfig, BlipForConditionalGeneration
 
 from models.device import items_that_fit, run_in_batches, to_device
-from models.loading import ModelError, local_directory, model_fingerprint, one_line_errors, torch_dtype
+from models.identity import ModelError, local_directory, model_fingerprint
+from models.loading import one_line_errors, torch_dtype
 from models.quantised import INT8, quantised
 from models.sampler import sample
 from models.sampling import Sampling
@@ -108,7 +109,9 @@ class Captioner:
         ids = torch.tensor([self._prompt_ids(prompt)] * len(images), device=self._model.device)
         with torch.inference_mode():
             decoder = self._model.text_decoder
-            logits: torch.Tensor = decoder(input_ids=ids, encoder_hidden_states=self._see(images), logits_to_keep=1).logits
+            logits: torch.Tensor = decoder(
+                input_ids=ids, encoder_hidden_states=self._see(images), logits_to_keep=1
+            ).logits
         return logits[:, -1].float().cpu()
 
     def _see(self, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -149,7 +152,10 @@ class Captioner:
         """Decode each sequence with its prompt, and cut the prompt's characters off, as the original does."""
         ordered = list(drawn)
         decoded = self._tokenizer.batch_decode(  # type: ignore[attr-defined]
-            [[*prompt, *ids] for ids in ordered], skip_special_tokens=True, clean_up_tokenization_spaces=True
+            # Without the begin token: the hub's tokenizer does not know it.
+            [[*prompt[1:], *ids] for ids in ordered],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=True,
         )
         return {ids: text[prompt_chars:].strip() for ids, text in zip(ordered, decoded, strict=True)}
 
