@@ -152,7 +152,7 @@ class Captioner:
         """Decode each sequence with its prompt, and cut the prompt's characters off, as the original does."""
         ordered = list(drawn)
         decoded = self._tokenizer.batch_decode(  # type: ignore[attr-defined]
-            # Without the begin token: the hub's tokenizer does not know it.
+            # Without the begin token: a tokenizer of the hub need not know it.
             [[*prompt[1:], *ids] for ids in ordered],
             skip_special_tokens=True,
             clean_up_tokenization_spaces=True,

@@ -4,7 +4,7 @@ About revisions. ``Salesforce/blip-image-captioning-large`` and ``bigscience/T0_
 as hub cache snapshots in several public repositories (one, for T0_3B); neither could be fetched and checked here, nor
 whether they hold safetensors (if not: save the model once with ``save_pretrained`` and name the directory). The
 grammar T5 has no commit that could be verified, so it is not pinned: pin it with a local directory. open_clip names
-OpenAI's weights by the tag ``openai``, whose files have never been replaced; the tag takes no revision.
+OpenAI's weights by the tag ``openai``, which takes no revision.
 """
 
 from __future__ import annotations
