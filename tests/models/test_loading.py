@@ -51,6 +51,28 @@ def test_a_hub_name_without_network_names_the_fix(offline: None) -> None:
     assert_one_line(error)
 
 
+def test_fetching_takes_safetensors_and_no_pickles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, object] = {}
+
+    def download(source: str, **options: object) -> str:
+        asked.update(options, source=source)
+        return str(tmp_path)
+
+    monkeypatch.setattr(loading, "snapshot_download", download)
+    assert fetch_from_hub("owner/name", "abc") == tmp_path
+    assert (asked["source"], asked["revision"]) == ("owner/name", "abc")
+    patterns = asked["allow_patterns"]
+    assert isinstance(patterns, list)
+    assert "*.safetensors" in patterns
+    assert not any(pattern.endswith((".bin", ".pt", ".pth", ".pkl")) for pattern in patterns)
+
+
+def test_a_failed_fetch_is_one_line(offline: None) -> None:
+    with pytest.raises(ModelError, match="neither cached nor to be had") as error:
+        fetch_from_hub("owner/name", None)
+    assert_one_line(error)
+
+
 @pytest.mark.parametrize("source", ["/no/such/model", "./no/model", "local-dir:nowhere", "a/b/c"])
 def test_a_missing_directory_is_named(source: str) -> None:
     with pytest.raises(ModelError, match="no model directory") as error:
