@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from models import loading
 from models.captioner import Captioner
 from models.device import is_out_of_memory, items_that_fit, pick_dtype, run_in_batches
 from models.identity import ModelError, local_directory, model_fingerprint
-from models.loading import torch_dtype
+from models.loading import fetch_from_hub, torch_dtype
 from models.profiles import PROFILES, WEIGHTS, get_profile
 from models.ranker import Ranker
 from tests.models.tiny import build_tiny_clip, build_tiny_t5
