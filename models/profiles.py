@@ -72,9 +72,10 @@ _EMBEDDED = Profile(
     repairer=RepairerRef(str(WEIGHTS / "repairer")),
     # The recipe's nucleus of 0.24 leaves these models 1 caption per image and ranking nothing to do. By top_p, over
     # 1,000 held-out scenes (models/embedded/README.md): unique candidates, first candidates and winners that are wholly
-    # right: 0.35: 1.0, .875, .875; 0.8: 2.9, .804, .849; 0.85: 4.6, .776, .839; 0.9: 6.6, .741, .826; greedy .873. No
-    # penalty and no forced end: this world's captions repeat words ("a dog next to a couch on the beach"), end where
-    # they should, and may be short ("a dog at night").
+    # right: 0.35: 1.0, .875, .878; 0.6: 1.3, .845, .897; 0.8: 2.9, .804, .884; 0.85: 4.6, .776, .881; 0.9: 6.6, .741,
+    # .877; greedy .873. 0.85 costs a point or two against 0.6 and leaves ranking something to do. No penalty and no
+    # forced end: this world's captions repeat words ("a dog next to a couch on the beach"), end where they should, and
+    # may be short ("a dog at night").
     sampling=Sampling(
         top_p=0.85,
         top_k=0,
