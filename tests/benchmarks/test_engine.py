@@ -25,7 +25,7 @@ def test_the_small_mode_prints_every_section(
     found = json.loads(capsys.readouterr().out)
     rows = found["rows"]
     assert [row["section"] for row in rows if row["section"] != "growth"] == [
-        *["decode", "pixels", "peak"],
+        *["decode", "pixels", "decode", "pixels", "pixels", "peak", "peak"],
         *["decode", "pixels", "decode", "pixels", "pixels"],
         *["clip"] * 4,
         *["recipe"] * 2,
