@@ -84,9 +84,9 @@ def to_pixels(image: Image.Image) -> NDArray[np.float32]:
     """(3, 64, 64): squashed bicubic, CLIP's mean and deviation."""
     if image.size != (IMAGE_SIZE, IMAGE_SIZE):
         image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
-    scaled = np.asarray(image, np.float32) / 255
-    normal: NDArray[np.float32] = (scaled - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-    return normal.transpose(2, 0, 1)
+    scaled = np.asarray(image, np.float32) / np.float32(255)
+    normal = (scaled - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    return normal.transpose(2, 0, 1).astype(np.float32, copy=False)
 
 
 def patch_instances(instances: NDArray[np.uint8], count: int) -> NDArray[np.intp]:
