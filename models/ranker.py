@@ -17,14 +17,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from models.device import run_in_batches, to_device
-from models.loading import (
-    LOCAL_PREFIX,
-    ModelError,
-    local_directory,
-    model_fingerprint,
-    one_line_errors,
-    torch_dtype,
-)
+from models.identity import LOCAL_PREFIX, ModelError, local_directory, model_fingerprint
+from models.loading import one_line_errors, torch_dtype
 
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 # Captions of like length together: little padding, and no more than this many at once.
@@ -118,9 +112,12 @@ class Ranker:
     def encode_captions(
         self, captions: Sequence[str]
     ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], dict[str, int]]:
-        """Unit features ``(different captions, features)``, and the row of each caption."""
+        """Unit features ``(different texts, features)``, and the row of each caption."""
         different = list(dict.fromkeys(captions))
         tokens = self.tokenizer(different) if different else torch.zeros((0, 1), dtype=torch.long)
+        # Captions that differ only in what the tokenizer drops (case, white space) are one text to the model. Encoded
+        # twice they would tie but for the last bits, and their order would depend on the batch.
+        tokens, same = torch.unique(tokens, dim=0, return_inverse=True)
         lengths = _lengths(tokens)
         by_length = torch.argsort(lengths, stable=True).tolist()
 
@@ -130,7 +127,10 @@ class Ranker:
             return list(F.normalize(self._encode_text(ids, longest).double(), dim=-1).cpu())
 
         found, self._captions_at_once = run_in_batches(by_length, encode, self._captions_at_once)
-        return _stacked(found), {different[index]: row for row, index in enumerate(by_length)}
+        row = {index: row for row, index in enumerate(by_length)}
+        return _stacked(found), {
+            text: row[index] for text, index in zip(different, same.tolist(), strict=True)
+        }
 
     def _encode_text(self, ids: torch.Tensor, longest: int) -> torch.Tensor:
         """Features ``(texts, features)`` of full-context ``ids``, computed on the first ``longest`` places only.
@@ -149,9 +149,7 @@ class Ranker:
         hidden = tower.token_embedding(ids).to(kind) + tower.positional_embedding[:longest].to(kind)
         hidden = tower.transformer(hidden, attn_mask=mask[:longest, :longest])
         end = (
-            getattr(tower, "eos_id", None)
-            if tower is not self.model
-            else getattr(tower, "text_eos_id", None)
+            getattr(tower, "eos_id", None) if tower is not self.model else getattr(tower, "text_eos_id", None)
         )
         pooled: torch.Tensor = text_global_pool(tower.ln_final(hidden), ids, pool, eos_token_id=end)
         projection = tower.text_projection

@@ -104,8 +104,9 @@ def test_each_text_is_encoded_once_and_trimmed(
         return whole(ids, longest)
 
     monkeypatch.setattr(ranker, "_encode_text", spy)
-    ranker.similarities(pictures[:2], [["a dog", "a cat", "a dog"], ["a cat"]])
+    first, _ = ranker.similarities(pictures[:2], [["a dog", "a cat", "a  dog "], ["a cat"]])
     assert shapes == [(2, 4)]  # two texts of begin, two words, end
+    assert first[0] == first[2], "what the tokenizer drops makes no difference, not even in the last bit"
 
 
 def test_nothing_to_rank(directory: Path, pictures: list[Image.Image]) -> None:
