@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from expectations.caption_suite import GateThresholds
 from flows.config import RunConfig
 from models.identity import local_directory, model_fingerprint
 from models.profiles import Profile
@@ -78,12 +79,15 @@ def stage_settings(config: RunConfig, models: dict[str, dict[str, str | None]]) 
         config.batch.rank_images,
     )
     repair = RepairSettings(profile.repairer, prints["repairer"], config.batch.repair_captions)
-    validate = ValidateSettings(config.gate, model)
+    gate = config.gate
+    if (prompt := profile.sampling.prompt.strip()) and gate.prompt == GateThresholds.prompt:
+        gate = replace(gate, prompt=prompt)  # what must not remain is what this profile puts in front
+    validate = ValidateSettings(gate, model)
     what = {
         "download": config.download,
         "recipe": recipe,
         "instruction": profile.repairer.instruction,
-        "gate": config.gate,
+        "gate": gate,
         "model": model,
     }
     publish = PublishSettings(
