@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ from tasks.stages import STAGES, refuse_second_run, write_json
 from tasks.status import RunStatus, StatusReader
 
 _POLL_SECONDS = 0.5
+# The run's own Prefect database and the first stage files; what the run itself needs depends on its images.
+_LEAST_FREE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     """
     planned = inspect_run(list(config.sources), config.out, config.plan)
     refuse_second_run(config.out)
+    refuse_full_disk(config.out)
     reader = StatusReader(config.out)
     before = reader.read() if plan_path(config.out).exists() else None
     api = choose_api()
@@ -73,6 +77,16 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
     if outcome.partitions_done:
         keep_last_run(config.out, outcome)
     return outcome
+
+
+def refuse_full_disk(out: Path) -> None:
+    """Raise CaptionPipelineError, with nothing written, where ``out``'s disk has no room to begin with."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    if free < _LEAST_FREE_BYTES:
+        raise CaptionPipelineError(
+            f"no space left for {out}: {free >> 20} MB free, {_LEAST_FREE_BYTES >> 20} MB are the least to begin with"
+        )
 
 
 # These import Prefect, which reads its settings from the environment then: after choose_api().

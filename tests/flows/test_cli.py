@@ -145,3 +145,14 @@ def test_caption_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert item["top_caption"]
         assert len(item["captions"]) == len(item["similarities"]) >= 1
         assert item["similarities"] == sorted(item["similarities"], reverse=True)
+
+
+def test_a_disk_without_room_is_one_line_and_writes_nothing(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.watch._LEAST_FREE_BYTES", 1 << 60)
+    assert run_command(["run", str(source), "--out", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "no space left" in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
