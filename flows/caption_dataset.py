@@ -25,7 +25,8 @@ from flows.settings import identify_models, unsettled, write_run_files
 from tasks.errors import CaptionPipelineError
 from tasks.plan import plan_run
 from tasks.report import build_report
-from tasks.stages import Job, only_run
+from tasks.run_lock import only_run
+from tasks.stages import Job
 from tasks.status import StatusReader
 
 # Partitions under way per worker: one on its device, one or two in download and bookkeeping.

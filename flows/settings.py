@@ -14,13 +14,14 @@ from models.identity import local_directory, model_fingerprint
 from models.profiles import Profile
 from tasks.caption import CaptionSettings
 from tasks.download.stage import DownloadSettings
+from tasks.durable import digest_of, write_json
 from tasks.errors import UserError
 from tasks.partition_state import is_settled
 from tasks.plan import Plan
 from tasks.publish import PublishSettings
 from tasks.rank import RankSettings
 from tasks.repair import RepairSettings
-from tasks.stages import Job, digest_of, write_json
+from tasks.stages import Job
 from tasks.validate import ValidateSettings
 
 

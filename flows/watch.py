@@ -27,9 +27,11 @@ from rich.text import Text
 
 from flows.config import RunConfig
 from flows.prefect_api import choose_api, prefect_api
+from tasks.durable import write_json
 from tasks.errors import CaptionPipelineError, UserError
 from tasks.plan import Plan, inspect_run, plan_path
-from tasks.stages import STAGES, refuse_second_run, write_json
+from tasks.run_lock import refuse_second_run
+from tasks.stages import STAGES
 from tasks.status import RunStatus, StatusReader
 
 _POLL_SECONDS = 0.5

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.stages import replacing
+from tasks.durable import replacing
 
 # 4M rows a bucket: about 0.3 GB while it is sorted.
 ROWS_PER_BUCKET = 4_000_000

@@ -14,7 +14,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from tasks.stages import STAGES, Job, StageRecord, read_record, write_json
+from tasks.durable import write_json
+from tasks.stages import STAGES, Job, StageRecord, read_record
 
 
 def read_state(job: Job) -> dict[str, Any] | None:

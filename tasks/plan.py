@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.duplicates import find_duplicates
+from tasks.durable import digest_of, disk_trouble, write_json
 from tasks.errors import UserError
-from tasks.stages import Job, digest_of, disk_trouble, write_json
+from tasks.stages import Job
 
 PLAN_VERSION = 1
 

@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from expectations.schema import published_schema, rejected_schema
+from tasks.durable import replacing
 from tasks.errors import PublishFailed
 from tasks.partition_state import mark_published
 from tasks.stages import (
@@ -22,7 +23,6 @@ from tasks.stages import (
     complete_stage,
     marker_path,
     rejected_path,
-    replacing,
     table_path,
 )
 

@@ -18,11 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from expectations.gate import COCO_WORDS_MEAN, COCO_WORDS_SD
 from expectations.schema import LAION_COCO, PUBLISHED
+from tasks.durable import write_atomically
 from tasks.plan import read_plan
 from tasks.report_charts import Chart, histogram, ranked_means
 from tasks.report_figures import GateFigures, RunFigures, read_figures, read_json
 from tasks.report_gallery import choose_examples
-from tasks.stages import write_atomically
 
 _SEVERITIES = ("critical", "warning", "info")
 _ROLES = {

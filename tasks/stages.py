@@ -17,32 +17,26 @@ Knows nothing of Prefect, Dask or what a stage does.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
 import fcntl
-import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from expectations.schema import rejected_schema
-from tasks.errors import CaptionPipelineError, UserError
+from tasks.durable import digest_of, disk_trouble, file_digest, replacing, write_json
+from tasks.errors import CaptionPipelineError
 
 STAGES: tuple[str, ...] = ("download", "caption", "rank", "repair", "validate", "publish")
 
 # Stages that put data before users write zstd: a third of snappy's size on captions at the same read speed.
 COMPRESSION = "zstd"
-
-_NO_ROOM = {errno.ENOSPC: "no space left on the device", errno.EDQUOT: "the disk quota is used up"}
-_NO_WRITE = {errno.EROFS: "the file system is read-only", errno.EACCES: "permission denied"}
 
 
 @dataclass(frozen=True)
@@ -111,22 +105,6 @@ class StageRecord:
         return f"{self.stage}:{self.content}"
 
 
-def digest_of(what: object) -> str:
-    """SHA-256 (hexadecimal, first 32 digits) of ``what`` as canonical JSON; dataclasses are taken field by field."""
-    text = json.dumps(what, sort_keys=True, default=_plain, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"cannot digest {type(value).__name__}")
-
-
 def table_path(job: Job, stage: str) -> Path:
     """Rows of ``stage`` that go on."""
     return job.staging / f"{stage}.parquet"
@@ -149,52 +127,10 @@ def progress_path(job: Job, stage: str) -> Path:
 
 def read_record(job: Job, stage: str) -> StageRecord | None:
     """The marker of a finished stage; None where it is missing, torn, or its files are gone."""
-    return read_record_file(marker_path(job, stage))
-
-
-def read_record_file(marker: Path) -> StageRecord | None:
-    """Like :func:`read_record`, by path."""
     try:
-        return StageRecord(**json.loads(marker.read_text()))
+        return StageRecord(**json.loads(marker_path(job, stage).read_text()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
         return None
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as JSON atomically and durably."""
-    write_atomically(path, json.dumps(value, indent=1, sort_keys=True, default=_plain).encode() + b"\n")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content``: a reader, or a crash, sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; after the block flush that file to disk and rename it to ``path``."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
-    try:
-        yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.rename(path)
-        _sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class StageOutput:
@@ -343,55 +279,9 @@ def _run_stage(
     return record
 
 
-def file_digest(*paths: Path) -> str:
-    """SHA-256 (hexadecimal, first 32 digits) over the bytes of files, one after the other."""
-    total = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:32]
-
-
-def disk_trouble(error: OSError) -> str | None:
-    """One line for the disk's own refusals (full, quota, read-only, no permission); None for any other error."""
-    code = error.errno or 0
-    if code in _NO_ROOM:
-        return f"{_NO_ROOM[code]} ({error.filename or 'output'}); free some, then run the same command again"
-    if code in _NO_WRITE:
-        return f"cannot write {error.filename or 'the output'}: {_NO_WRITE[code]}"
-    return None
-
-
 @contextlib.contextmanager
 def _stage_lock(job: Job, stage: str) -> Iterator[None]:
     job.staging.mkdir(parents=True, exist_ok=True)
     with (job.staging / f"{stage}.lock").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextlib.contextmanager
-def only_run(out: Path) -> Iterator[None]:
-    """Hold ``OUT/_run/lock`` for the block: two runs on one output would undo each other's work."""
-    path = out / "_run" / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    except OSError as reason:
-        raise UserError(f"cannot write to {out}: {reason.strerror}") from None
-    with file:
-        _lock_or_refuse(file, out)
-        yield
-
-
-def refuse_second_run(out: Path) -> None:
-    """Raise UserError where another process is at work in ``out``; takes nothing and writes nothing."""
-    with contextlib.suppress(FileNotFoundError), (out / "_run" / "lock").open("rb") as file:
-        _lock_or_refuse(file, out)
-
-
-def _lock_or_refuse(file: BinaryIO, out: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another run is at work in {out}; wait for it, or give another --out") from None

@@ -19,8 +19,9 @@ from prefect.cache_policies import NO_CACHE
 
 from expectations.caption_suite import GateResult, GateThresholds, validate_table
 from expectations.schema import published_schema
+from tasks.durable import write_json
 from tasks.errors import ValidationFailed
-from tasks.stages import Job, StageOutput, StageRecord, complete_stage, table_path, write_json
+from tasks.stages import Job, StageOutput, StageRecord, complete_stage, table_path
 
 VERSION = 1  # raise it when the suite's meaning changes
 

@@ -14,9 +14,9 @@ from flows.demo.server import demo_server
 from flows.demo.source import DEFAULT_ROWS, write_source
 from flows.demo.summary import print_summary, summarise
 from flows.watch import run_and_watch
+from tasks.durable import write_json
 from tasks.errors import UserError
 from tasks.plan import PlanSettings
-from tasks.stages import write_json
 
 # Four partitions of the default input: enough to see them overlap.
 PARTITION_ROWS = 80

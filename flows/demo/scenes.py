@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flows.demo.bundle import PLAIN_SCENES, SIZE_PIXELS
 from models.embedded import world
-from tasks.stages import write_atomically
+from tasks.durable import write_atomically
 
 EASY_SCENES = 16
 """For the odd images: a single kind of object, so that what befalls them is their file's doing, not the models'."""

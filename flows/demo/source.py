@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from flows.demo.bundle import PLAIN_SCENES, SIZE_PIXELS, BundledScene, bundled_scenes
 from flows.demo.faults import FAULTS, PUBLISHED, Fault, healthy
 from flows.demo.server import odd_scene
-from tasks.stages import replacing
+from tasks.durable import replacing
 
 DEFAULT_ROWS = PLAIN_SCENES + len(FAULTS)
 

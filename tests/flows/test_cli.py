@@ -14,7 +14,7 @@ import pytest
 
 from flows.cli import run_command
 from flows.demo.bundle import bundled_scenes, jpeg_of
-from tasks.stages import only_run
+from tasks.run_lock import only_run
 
 
 @pytest.fixture

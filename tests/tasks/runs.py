@@ -15,8 +15,9 @@ from PIL import Image
 from expectations.caption_suite import ExpectationOutcome, GateResult
 from expectations.schema import published_schema, rejected_schema
 from tasks.download.stage import SCHEMA as DOWNLOAD_SCHEMA
+from tasks.durable import write_json
 from tasks.plan import PlanSettings, plan_run
-from tasks.stages import Job, table_path, write_json
+from tasks.stages import Job, table_path
 from tests.expectations.tables import clean_row
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" </title><img src=http://evil.example/p.png> | `md`"

@@ -10,20 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.errors import GenerationFailed, UserError
-from tasks.stages import (
-    Job,
-    StageOutput,
-    StageRecord,
-    complete_stage,
-    digest_of,
-    only_run,
-    read_record,
-    refuse_second_run,
-    rejected_path,
-    table_path,
-    write_atomically,
-)
+from tasks.errors import GenerationFailed
+from tasks.stages import Job, StageOutput, StageRecord, complete_stage, read_record, rejected_path, table_path
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False)])
 
@@ -166,29 +154,3 @@ def test_two_attempts_at_once_do_the_work_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(runs) == 1
-
-
-def test_writes_are_whole_or_not_there(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "file"
-    write_atomically(target, b"one")
-    write_atomically(target, b"two")
-    assert target.read_bytes() == b"two"
-    assert [p.name for p in target.parent.iterdir()] == ["file"]
-
-
-def test_the_lock_is_for_one(tmp_path: Path) -> None:
-    refuse_second_run(tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-    with only_run(tmp_path):
-        with pytest.raises(UserError, match="another run is at work"):
-            refuse_second_run(tmp_path)
-        with pytest.raises(UserError, match="another run is at work"), only_run(tmp_path):
-            raise AssertionError("two runs at once")
-    refuse_second_run(tmp_path)
-
-
-def test_digests_do_not_depend_on_order_of_keys(tmp_path: Path) -> None:
-    assert digest_of({"a": 1, "b": [1, 2]}) == digest_of({"b": [1, 2], "a": 1})
-    assert digest_of({"a": 1}) != digest_of({"a": 2})
-    with pytest.raises(TypeError):
-        digest_of({"a": object()})
