@@ -23,6 +23,7 @@ from flows.cluster import Cluster, open_cluster
 from flows.config import RunConfig
 from flows.settings import identify_models, unsettled, write_run_files
 from tasks.errors import CaptionPipelineError
+from tasks.partition_state import read_state
 from tasks.plan import plan_run
 from tasks.report import build_report
 from tasks.run_lock import only_run
@@ -38,7 +39,7 @@ report = task(name="report", cache_policy=NO_CACHE)(build_report)
 
 @flow(name="caption-dataset", flow_run_name="{config.out}")
 def caption_dataset(config: RunConfig) -> dict[str, int]:
-    """Caption all of ``config.sources`` into ``config.out``. Returns partitions by outcome: published, failed, skipped.
+    """Caption all of ``config.sources`` into ``config.out``. Returns partitions published and skipped, rows published.
 
     Raises UserError or ModelError before anything is written, and CaptionPipelineError at the end, naming them, if
     partitions failed; the others are published all the same.
@@ -61,7 +62,8 @@ def caption_dataset(config: RunConfig) -> dict[str, int]:
             f"{', ...' if len(failed) > 5 else ''}); first: {why or first}; "
             f"the same command, or 'cocoscribe retry {config.out}', tries them again"
         )
-    return {"published": len(open_jobs), "failed": 0, "skipped": planned.partitions - len(open_jobs)}
+    rows = sum(state["rows_published"] for job in open_jobs if (state := read_state(job)) is not None)
+    return {"published": len(open_jobs), "rows": rows, "skipped": planned.partitions - len(open_jobs)}
 
 
 def caption_partitions(jobs: list[Job], cluster: Cluster) -> dict[str, str]:

@@ -108,8 +108,10 @@ def unsettled(plan: Plan, config: RunConfig, models: dict[str, dict[str, str | N
 def write_run_files(config: RunConfig, models: dict[str, dict[str, str | None]]) -> None:
     """Keep config and models beside the data: ``OUT/_run/config.json`` and ``OUT/_run/models.json``."""
     sampling = config.resolve_profile().sampling
+    run_digest = stage_settings(config, models).publish.run_digest
     write_json(
-        config.out / "_run" / "models.json", {"models": models, "sampling": sampling, "versions": _versions()}
+        config.out / "_run" / "models.json",
+        {"models": models, "sampling": sampling, "run_digest": run_digest, "versions": _versions()},
     )
     write_json(config.out / "_run" / "config.json", json.loads(config.model_dump_json()))
 

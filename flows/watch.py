@@ -73,9 +73,7 @@ def run_and_watch(config: RunConfig, console: Console) -> Outcome:
         done = _import_flow()(config)
     after = reader.read()
     seconds = time.monotonic() - clock
-    outcome = Outcome(
-        after, done["published"], after.rows_published - (before.rows_published if before else 0), seconds
-    )
+    outcome = Outcome(after, done["published"], done["rows"], seconds)
     if outcome.partitions_done:
         keep_last_run(config.out, outcome)
     return outcome

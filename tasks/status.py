@@ -86,8 +86,11 @@ class StatusReader:
         rejected: Counter[str] = Counter()
         seconds: Counter[str] = Counter()
         published: list[dict[str, Any]] = []
+        run_digest = self._run_digest()
         for job in plan.jobs(self.out):
             state = self._state(job.partition, job.state_file)
+            if state and state["state"] == "published" and state["run_digest"] != run_digest:
+                state = None  # made under settings that have changed since: its turn comes
             if state is None:
                 if job.staging.is_dir():
                     under_way.append(_under_way(job.partition, job.staging, job.rows))
@@ -108,6 +111,14 @@ class StatusReader:
             rejected_by_reason=dict(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
             seconds_by_stage={stage: round(seconds[stage], 2) for stage in STAGES if stage in seconds},
         )
+
+    def _run_digest(self) -> str | None:
+        """Of the settings that the run was last started with."""
+        try:
+            found: dict[str, Any] = json.loads((self.out / "_run" / "models.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        return found.get("run_digest")
 
     def _state(self, partition: str, path: Path) -> dict[str, Any] | None:
         try:
