@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from tasks.stages import STAGES
 from tasks.status import RunStatus
 
 
@@ -53,7 +54,7 @@ def partition_markdown(state: dict[str, Any]) -> str:
         "",
         "| stage | seconds |",
         "| --- | ---: |",
-        *(f"| {stage} | {seconds:.1f} |" for stage, seconds in state["seconds"].items()),
+        *(f"| {stage} | {state['seconds'][stage]:.1f} |" for stage in STAGES if stage in state["seconds"]),
     ]
     if state["rejected"]:
         lines += ["", "| rejected at | reason | rows |", "| --- | --- | ---: |"]
